@@ -1,0 +1,1 @@
+"""The cases by family; each module's `build()` returns its ops."""

@@ -1,0 +1,107 @@
+import { allContiguous, interpretMap, type MapCall, mergeViews, type Program, type View } from "@nf/core";
+import { elementsIn, elementsOf } from "../buffer.ts";
+import { innerStep } from "../codegen/loops.ts";
+import { compileMap } from "../codegen/map.ts";
+import { type CompiledKernel, dtypesOf, type Layout, sameDTypes, sameNumbers } from "../codegen/variants.ts";
+import { ByProgram, type Context } from "../context.ts";
+
+interface Variant {
+  readonly layout: Layout;
+  readonly run: CompiledKernel;
+}
+
+/** Compiled variants of one program: those over gapless views, and the others. */
+class MapVariants {
+  private readonly flat: Variant[] = [];
+  private readonly strided: Variant[] = [];
+  private readonly program: Program;
+
+  constructor(program: Program) {
+    this.program = program;
+  }
+
+  /** The kernel for views that are all contiguous, of a program that reads no coordinates. */
+  forFlat(inputs: readonly View[], outputs: readonly View[]): CompiledKernel {
+    for (let i = 0; i < this.flat.length; i++) {
+      const variant = this.flat[i] as Variant;
+      if (sameDTypes(variant.layout.dtypes, inputs, outputs)) return variant.run;
+    }
+    const dtypes = dtypesOf(inputs, outputs);
+    const layout: Layout = { rank: 1, dtypes, steps: dtypes.map(() => 1), coordinates: [] };
+    return this.add(this.flat, layout);
+  }
+
+  /** The kernel for a merged space. */
+  forSpace(
+    inputs: readonly View[],
+    outputs: readonly View[],
+    strides: readonly (readonly number[])[],
+    rank: number,
+    coordinates: readonly number[],
+  ): CompiledKernel {
+    const steps = strides.map((list) => innerStep(list[rank - 1] as number));
+    for (let i = 0; i < this.strided.length; i++) {
+      const variant = this.strided[i] as Variant;
+      const { layout } = variant;
+      if (
+        layout.rank === rank &&
+        sameNumbers(layout.steps, steps) &&
+        sameNumbers(layout.coordinates, coordinates) &&
+        sameDTypes(layout.dtypes, inputs, outputs)
+      ) {
+        return variant.run;
+      }
+    }
+    return this.add(this.strided, { rank, dtypes: dtypesOf(inputs, outputs), steps, coordinates });
+  }
+
+  private add(variants: Variant[], layout: Layout): CompiledKernel {
+    const run = compileMap(this.program, layout);
+    variants.push({ layout, run });
+    return run;
+  }
+}
+
+const NO_STRIDES: readonly number[] = [];
+
+/** Makes the `map` kernel: programs compiled once per layout, or interpreted where code may not be generated. */
+export function makeMap(context: Context): (call: MapCall) => void {
+  if (!context.codegen) return (call) => interpretMap(call, elementsIn);
+  const variants = new ByProgram((program) => new MapVariants(program));
+  // Reused from call to call, so that a call allocates nothing.
+  const arrays: unknown[] = [];
+  const offsets: number[] = [];
+  const sizes = [0];
+  const place = (inputs: readonly View[], outputs: readonly View[]): void => {
+    const count = inputs.length;
+    for (let i = 0; i < count; i++) {
+      const view = inputs[i] as View;
+      arrays[i] = elementsOf(view);
+      offsets[i] = view.offset;
+    }
+    for (let k = 0; k < outputs.length; k++) {
+      const view = outputs[k] as View;
+      arrays[count + k] = elementsOf(view);
+      offsets[count + k] = view.offset;
+    }
+  };
+  return ({ program, inputs, outputs, params }) => {
+    const known = variants.get(program);
+    place(inputs, outputs);
+    if (program.coordinates.length === 0 && allContiguous(outputs) && allContiguous(inputs)) {
+      sizes[0] = (outputs[0] as View).size;
+      known.forFlat(inputs, outputs)(arrays, offsets, sizes, NO_STRIDES, params);
+    } else {
+      const { shape, strides, dimensions } = mergeViews(inputs, outputs, program.coordinates);
+      known.forSpace(inputs, outputs, strides, shape.length, dimensions)(
+        arrays,
+        offsets,
+        shape,
+        strides.flat(),
+        params,
+      );
+    }
+    // Freed buffers must not live on in here.
+    arrays.fill(undefined);
+  };
+}

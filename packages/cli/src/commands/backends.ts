@@ -1,0 +1,29 @@
+import { type BackendReport, defaultBackend, probeBackends } from "../backends.ts";
+import { table } from "../format.ts";
+import { EXIT, type Io, say } from "../io.ts";
+import type { CommonOptions } from "../options.ts";
+
+function row({ name, available, reason, threads, dtypes }: BackendReport): string[] {
+  return available
+    ? [name, "yes", String(threads), (dtypes ?? []).join(" ")]
+    : [name, "no", "", reason ?? ""];
+}
+
+/** `nf backends`: what there is to compute with. */
+export async function runBackends(io: Io, { json }: CommonOptions): Promise<number> {
+  const backends = await probeBackends(io.importModule);
+  const best = defaultBackend(backends);
+  if (json) {
+    say(io.stdout, JSON.stringify({ default: best ?? null, backends }));
+    return EXIT.done;
+  }
+  say(io.stdout, table([["backend", "available", "threads", "dtypes, or why not"], ...backends.map(row)]));
+  say(io.stdout);
+  say(
+    io.stdout,
+    best === undefined
+      ? "None is available: npm install @nf/backend-cpu"
+      : `Used unless --backend says otherwise: ${best}`,
+  );
+  return EXIT.done;
+}

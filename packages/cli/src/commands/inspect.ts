@@ -1,0 +1,20 @@
+import { use } from "@nf/core";
+import { inspect, inspectModel } from "@nf/nn";
+import { openBestBackend } from "../backends.ts";
+import { EXIT, type Io, say } from "../io.ts";
+import { MODELS } from "../models.ts";
+import type { CommonOptions, ModelName } from "../options.ts";
+
+/** `nf inspect`: a model's layers, shapes and parameter counts, from a forward pass of zeros. */
+export async function runInspect(io: Io, name: ModelName, { json }: CommonOptions): Promise<number> {
+  const backend = await use(openBestBackend(io.importModule, (note) => say(io.stderr, note)));
+  try {
+    const { create, input } = MODELS[name];
+    const model = create();
+    if (json) say(io.stdout, JSON.stringify({ model: name, input, ...inspectModel(model, input) }));
+    else say(io.stdout, inspect(model, input));
+    return EXIT.done;
+  } finally {
+    await backend.dispose();
+  }
+}

@@ -1,0 +1,152 @@
+import { Argument, Command, Option } from "commander";
+import { SHORT_NAMES } from "./backends.ts";
+import type { Io } from "./io.ts";
+import {
+  type CommonOptions,
+  DATA_NAMES,
+  LEARNING_RATES,
+  MODEL_NAMES,
+  type ModelName,
+  OPTIMIZER_NAMES,
+  type TrainOptions,
+} from "./options.ts";
+import { positiveNumber, someText, wholeNumber } from "./values.ts";
+
+/** What the commands do; each gives its exit code. */
+export interface Actions {
+  backends(options: CommonOptions): Promise<number>;
+  inspect(model: ModelName, options: CommonOptions): Promise<number>;
+  train(model: ModelName, options: TrainOptions): Promise<number>;
+}
+
+/** Greatest seed: seeds are unsigned 32-bit numbers. */
+const MAX_SEED = 2 ** 32 - 1;
+
+const json = (): Option =>
+  new Option("--json", "print one JSON object as the last line of standard output").default(false);
+
+const model = (): Argument => new Argument("<model>", "the model").choices([...MODEL_NAMES]);
+
+const learningRates = OPTIMIZER_NAMES.map((name) => `${LEARNING_RATES[name]} for ${name}`).join(", ");
+
+function addTrain(program: Command, actions: Actions, finish: (code: number) => void): void {
+  program
+    .command("train")
+    .summary("train a model; writes curves, sample predictions and metrics")
+    .description(
+      "Train a model on handwritten digits and write loss and accuracy curves, a sheet of sample predictions and the " +
+        "metrics into a folder. Ctrl-C stops after the current step and keeps what there is.",
+    )
+    .addArgument(model())
+    .addOption(
+      new Option(
+        "--backend <name>",
+        `${SHORT_NAMES.join(", ")}, or the name of a package (default: the best of native, wasm, cpu that works here)`,
+      ).argParser(someText),
+    )
+    .addOption(
+      new Option(
+        "--data <name>",
+        "embedded: 10,000 digits that come along; mnist: all 70,000, see --download",
+      )
+        .choices([...DATA_NAMES])
+        .default("embedded"),
+    )
+    .addOption(
+      new Option("--download", "allow the download of MNIST when it is not on this machine").default(false),
+    )
+    .addOption(
+      new Option("--epochs <n>", "passes over the training images")
+        .argParser(wholeNumber(1, 100_000))
+        .default(3),
+    )
+    .addOption(new Option("--batch <n>", "images a step").argParser(wholeNumber(1, 100_000)).default(16))
+    .addOption(
+      new Option("--seed <n>", "seed of the initial weights and of the order of the images")
+        .argParser(wholeNumber(0, MAX_SEED))
+        .default(42),
+    )
+    .addOption(
+      new Option("--optimizer <name>", "the optimiser").choices([...OPTIMIZER_NAMES]).default("adam"),
+    )
+    .addOption(
+      new Option("--lr <number>", `learning rate (default: ${learningRates})`).argParser(positiveNumber),
+    )
+    .addOption(
+      new Option("--out <folder>", "output folder (default: runs/<model>-<date and time>)").argParser(
+        someText,
+      ),
+    )
+    .addOption(json())
+    .action(async (name: ModelName, options: TrainOptions) => finish(await actions.train(name, options)));
+}
+
+/**
+ * The command line of `nf`: commands, options, their values and help. It runs nothing by itself.
+ *
+ * @param finish gets the exit code of the command that was run
+ */
+export function createProgram(
+  io: Io,
+  version: string,
+  actions: Actions,
+  finish: (code: number) => void,
+): Command {
+  const program = new Command("nf")
+    .description("NanoFlux: train models, look into them, list the backends of this machine.")
+    .version(version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "show this help")
+    .helpCommand("help [command]", "show the help of a command")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      getOutHelpWidth: () => io.stdout.columns ?? 100,
+      getErrHelpWidth: () => io.stderr.columns ?? 100,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    });
+  program
+    .command("backends")
+    .description("List the backends: which work here, why others do not, with threads and dtypes.")
+    .addOption(json())
+    .action(async (options: CommonOptions) => finish(await actions.backends(options)));
+  program
+    .command("inspect")
+    .description("Print the layers of a model with their input and output shapes and parameter counts.")
+    .addArgument(model())
+    .addOption(json())
+    .action(async (name: ModelName, options: CommonOptions) => finish(await actions.inspect(name, options)));
+  addTrain(program, actions, finish);
+  return program;
+}
+
+/**
+ * What could have been written instead of an argument that was refused; empty where the refusal already says it.
+ *
+ * @param code of the CommanderError
+ */
+export function choicesAfter(program: Command, argv: readonly string[], code: string): string {
+  const command = program.commands.find((candidate) => argv.includes(candidate.name()));
+  const optionsOf = (owner: Command) =>
+    owner
+      .createHelp()
+      .visibleOptions(owner)
+      .map(({ flags }) => flags)
+      .join(", ");
+  switch (code) {
+    case "commander.unknownCommand":
+      return `Commands: ${program.commands.map((candidate) => candidate.name()).join(", ")}.`;
+    case "commander.unknownOption":
+      return `Options of ${command === undefined ? "nf" : `nf ${command.name()}`}: ${optionsOf(command ?? program)}.`;
+    case "commander.missingArgument":
+    case "commander.excessArguments":
+      return command === undefined
+        ? ""
+        : `Usage: nf ${command.name()} ${command.usage()}${
+            command.registeredArguments.length === 0 ? "" : `, with <model> ${MODEL_NAMES.join(", ")}`
+          }.`;
+    default:
+      return "";
+  }
+}

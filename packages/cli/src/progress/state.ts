@@ -1,0 +1,37 @@
+import { clock, count, lossText, percent } from "../format.ts";
+
+/** Where a training run stands. */
+export interface ProgressState {
+  readonly epoch: number;
+  readonly epochs: number;
+  /** Steps done, over all epochs. */
+  readonly step: number;
+  /** Steps of the whole run. */
+  readonly steps: number;
+  /** Recent loss, averaged over some steps. */
+  readonly loss: number;
+  /** Recent training accuracy, 0 to 1. */
+  readonly accuracy: number;
+  readonly imagesPerSecond: number;
+  readonly secondsLeft: number;
+}
+
+/** Shows how a run goes on. */
+export interface Progress {
+  update(state: ProgressState): void;
+  /** A line that stays, such as an epoch's result. */
+  note(line: string): void;
+  /** Puts the terminal back in order; no further calls. */
+  stop(): void;
+}
+
+/** What both kinds say of a state, apart from the share that is done. */
+export function describe(state: ProgressState): { readonly place: string; readonly figures: string } {
+  const figures = [
+    `loss ${lossText(state.loss)}`,
+    `accuracy ${percent(state.accuracy, 1)}`,
+    `${count(state.imagesPerSecond)} images/s`,
+    `${clock(state.secondsLeft)} left`,
+  ];
+  return { place: `epoch ${state.epoch}/${state.epochs}`, figures: figures.join("  ") };
+}

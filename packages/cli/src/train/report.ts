@@ -1,0 +1,123 @@
+import { join } from "node:path";
+import { count, duration, lossText, percent, table } from "../format.ts";
+import type { ModelName } from "../options.ts";
+import { countRight } from "./evaluate.ts";
+import type { RunFolder } from "./folder.ts";
+import type { PictureText } from "./pictures.ts";
+import type { Session } from "./session.ts";
+
+/** What a run came to, for programs: the object that `--json` prints. */
+export interface TrainResult {
+  readonly model: ModelName;
+  readonly backend: string;
+  readonly threads: number;
+  readonly parameters: number;
+  readonly data: string;
+  readonly trainImages: number;
+  readonly testImages: number;
+  readonly optimizer: string;
+  /** Highest learning rate of the run. */
+  readonly learningRate: number;
+  readonly batch: number;
+  readonly seed: number;
+  /** Steps done. */
+  readonly steps: number;
+  /** Epochs done. */
+  readonly epochs: number;
+  /** Seconds of training alone: without loading, tests and pictures. */
+  readonly seconds: number;
+  /** 0 to 1; null when the run was stopped before its first test. */
+  readonly testAccuracy: number | null;
+  /** Mean cross-entropy in nats; null as above. */
+  readonly testLoss: number | null;
+  /** Whether the run was stopped before its end. */
+  readonly stopped: boolean;
+}
+
+/** Collects a run's result. */
+export function resultOf(model: ModelName, session: Session, complete: boolean): TrainResult {
+  const { backend, data, options, record } = session;
+  return {
+    model,
+    backend: backend.name,
+    threads: backend.capabilities.threads,
+    parameters: session.parameters,
+    data: options.data,
+    trainImages: data.train.length,
+    testImages: data.test.length,
+    optimizer: options.optimizer,
+    learningRate: session.learningRate,
+    batch: options.batch,
+    seed: options.seed,
+    steps: record.steps.length,
+    epochs: record.epochs.length,
+    seconds: record.seconds,
+    testAccuracy: record.test?.accuracy ?? null,
+    testLoss: record.test?.loss ?? null,
+    stopped: !complete,
+  };
+}
+
+/** What `run.json` holds: the result, and what is needed to do it again. */
+export function detailsOf(
+  result: TrainResult,
+  { data, options, record }: Session,
+  folder: RunFolder,
+  version: string,
+  started: Date,
+): Readonly<Record<string, unknown>> {
+  return {
+    ...result,
+    epochsAsked: options.epochs,
+    schedule: "linear warm-up over a tenth of the steps, then cosine to 0",
+    history: record.epochs.map(({ epoch, loss, accuracy, seconds, test }) => ({
+      epoch,
+      loss,
+      accuracy,
+      testLoss: test.loss,
+      testAccuracy: test.accuracy,
+      seconds,
+    })),
+    sources: { train: data.train.source, test: data.test.source },
+    started: started.toISOString(),
+    versions: { "@nf/cli": version, node: process.versions.node },
+    platform: `${process.platform}-${process.arch}`,
+    files: folder.files,
+  };
+}
+
+/** The files of a run in the user's terms. */
+export function pathsIn(folder: RunFolder): string[] {
+  return folder.files.map((name) => join(folder.path, name));
+}
+
+/** What the pictures say of a run. */
+export function pictureText({ backend, options, learningRate }: Session, title: string): PictureText {
+  const optimizer = { adam: "Adam", sgd: "SGD with momentum 0.9" }[options.optimizer];
+  return {
+    subject: `${title} on ${backend.name}`,
+    settings: `${optimizer}, learning rate ${learningRate}, batches of ${options.batch}, seed ${options.seed}`,
+  };
+}
+
+/** What a run came to, for people. */
+export function summary({ record }: Session, folder: RunFolder): string {
+  const { test, steps, seconds, images } = record;
+  const rows: string[][] = [];
+  if (test !== undefined) {
+    const right = `${count(countRight(test.outcomes))} of ${count(test.outcomes.length)} unseen digits`;
+    rows.push(["Test accuracy", `${percent(test.accuracy)} (${right}, loss ${lossText(test.loss)})`]);
+  }
+  if (steps.length > 0) {
+    const rate = `${count(images / seconds)} images/s`;
+    rows.push(["Training", `${count(steps.length)} steps in ${duration(seconds)} (${rate})`]);
+  }
+  // A picture's PNG says all; its SVG is beside it.
+  pathsIn(folder)
+    .filter((path) => path.endsWith(".png"))
+    .forEach((path, index) => {
+      rows.push([index === 0 ? "Pictures" : "", path]);
+    });
+  rows.push(["Everything", join(folder.path, "run.json")]);
+  return table(rows);
+}

@@ -1,0 +1,308 @@
+import { sameShape, showShape } from "../backend/geometry.ts";
+import { cached } from "../cache.ts";
+import { isFloat } from "../dtype.ts";
+import { GradientError, ShapeError } from "../errors.ts";
+import { makeRoot } from "../memory/roots.ts";
+import { activeScope, scope, scopeWith } from "../memory/scope.ts";
+import { add } from "../ops/binary.ts";
+import { checkOptions } from "../ops/options.ts";
+import { copied, filled } from "../ops/programs.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { consume, type Graph } from "./graph.ts";
+import { type Edge, type Node, type Saved, withGradients } from "./tape.ts";
+
+/** Options of {@link backward} and the functions built on it. */
+export interface BackwardOptions {
+  /** Keep the graph for another backward; default what `createGraph` is. */
+  readonly retainGraph?: boolean;
+  /** Record the backward itself, so that gradients can be differentiated; default false. */
+  readonly createGraph?: boolean;
+}
+
+/** Where {@link sweep} delivers a gradient that reached a wanted place. */
+export interface Target {
+  readonly node: Node | undefined;
+  readonly outputIndex: number;
+  readonly leaf: Tensor | undefined;
+}
+
+let sweeps = 0;
+
+/**
+ * Accumulates the gradient of x in `.grad` of every leaf it depends on. x is a scalar, or `gradient` gives the
+ * gradient that arrives at it. The graph is consumed unless it is retained: a second backward through it throws, and
+ * its tensors end at the next `zeroGrad()` or backward over the same leaves.
+ */
+export function backward(x: Tensor, gradient?: Tensor, options: BackwardOptions = {}): void {
+  checkOptions("backward", options, ["retainGraph", "createGraph"]);
+  x.assertAlive("backward");
+  if (!x.requiresGrad) {
+    throw new GradientError(
+      `backward: the result of "${x.origin}" does not depend on any tensor that requires a gradient. ` +
+        "Set requiresGrad on a leaf, and compute outside noGrad.",
+    );
+  }
+  const createGraph = options.createGraph ?? false;
+  const retainGraph = options.retainGraph ?? createGraph;
+  const graph = x.node?.graph;
+  scope(() => {
+    const seed = checkedSeed(x, gradient);
+    sweep([x], [seed], undefined, { retainGraph, createGraph }, (leaf, value) =>
+      accumulate(leaf, value, graph, createGraph),
+    );
+  });
+}
+
+function checkedSeed(x: Tensor, gradient: Tensor | undefined): Tensor {
+  if (gradient === undefined) {
+    if (x.size !== 1) {
+      throw new GradientError(
+        `backward: x has shape ${showShape(x.shape)}. Reduce it to a scalar (x.sum()), or give the gradient that arrives at it.`,
+      );
+    }
+    return filled(x.device, x.shape, x.dtype, 1);
+  }
+  gradient.assertAlive("backward");
+  if (!sameShape(gradient.shape, x.shape)) {
+    throw new ShapeError(
+      `backward: the gradient has shape ${showShape(gradient.shape)}, x ${showShape(x.shape)}; they must be equal.`,
+    );
+  }
+  return gradient;
+}
+
+/** Adds a gradient to a leaf's own. The graph that wrote before ends now. */
+function accumulate(leaf: Tensor, gradient: Tensor, graph: Graph | undefined, createGraph: boolean): void {
+  if (leaf.gradientSource !== graph) {
+    leaf.gradientSource?.end();
+    leaf.gradientSource = graph;
+  }
+  const before = leaf.grad;
+  let next: Tensor;
+  if (before !== null && !before.isDisposed) next = add(before, gradient);
+  // A gradient shared with others must not change when one of them is written to.
+  else
+    next =
+      createGraph || (gradient.view.contiguous && !gradient.storage.shared) ? gradient : copied(gradient);
+  next.owner?.abandon(next);
+  makeRoot(next);
+  leaf.grad = next;
+  if (!createGraph) before?.end("a new gradient was accumulated");
+}
+
+/** Sets gradients back to null, and ends what the graphs that wrote them left behind. */
+export function zeroGrad(tensors: Iterable<Tensor>): void {
+  for (const tensor of tensors) {
+    tensor.grad?.end("zeroGrad() was called");
+    tensor.grad = null;
+    tensor.gradientSource?.end();
+    tensor.gradientSource = undefined;
+  }
+}
+
+/**
+ * Runs the tape backwards from `roots`. Gradients of `targets` are handed to the callback with their index; without
+ * targets, gradients of all leaves are, with the leaf. Runs inside the caller's scope, which ends what is left.
+ */
+export function sweep(
+  roots: readonly Tensor[],
+  seeds: readonly Tensor[],
+  targets: readonly Target[] | undefined,
+  options: Required<BackwardOptions>,
+  deliver: (leaf: Tensor, gradient: Tensor, target: number) => void,
+): void {
+  const mark = ++sweeps;
+  const gradients = new Map<Node, (Tensor | undefined)[]>();
+  const leaves = new Map<Tensor, Tensor>();
+  const wantedLeaves = targets === undefined ? undefined : new Map<Tensor, number[]>();
+  const wantedNodes = new Map<Node, { readonly output: number; readonly target: number }[]>();
+  targets?.forEach((target, index) => {
+    if (target.node !== undefined)
+      wantedNodes.set(target.node, [
+        ...(wantedNodes.get(target.node) ?? []),
+        { output: target.outputIndex, target: index },
+      ]);
+    else if (target.leaf !== undefined)
+      wantedLeaves?.set(target.leaf, [...(wantedLeaves.get(target.leaf) ?? []), index]);
+  });
+
+  const uses = new Uses(!options.createGraph, seeds);
+  const joined = (before: Tensor | undefined, gradient: Tensor): Tensor => {
+    const total = before === undefined ? gradient : add(before, gradient);
+    uses.add(total);
+    if (before !== undefined) {
+      uses.add(gradient);
+      uses.drop(gradient);
+      uses.drop(before);
+    }
+    return total;
+  };
+  const arrive = (edge: Edge, gradient: Tensor): void => {
+    if (edge.node !== undefined) {
+      const count = edge.node.outputTypes.length;
+      const slots = cached(gradients, edge.node, () => new Array<Tensor | undefined>(count).fill(undefined));
+      slots[edge.outputIndex] = joined(slots[edge.outputIndex], gradient);
+    } else if (edge.leaf !== undefined) {
+      if (wantedLeaves !== undefined && !wantedLeaves.has(edge.leaf)) return;
+      leaves.set(edge.leaf, joined(leaves.get(edge.leaf), gradient));
+    }
+  };
+
+  withGradients(options.createGraph, () => {
+    const nodes = reachable(roots, mark);
+    roots.forEach((root, i) => {
+      arrive(
+        { node: root.node, outputIndex: root.outputIndex, leaf: root.node === undefined ? root : undefined },
+        seeds[i] as Tensor,
+      );
+    });
+    for (const node of nodes) {
+      const arrived = gradients.get(node);
+      gradients.delete(node);
+      if (arrived !== undefined) {
+        applyHooks(node, arrived);
+        for (const { output, target } of wantedNodes.get(node) ?? []) {
+          const value = arrived[output];
+          if (value === undefined) continue;
+          uses.add(value);
+          deliver(value, value, target);
+        }
+        propagate(node, arrived, options, arrive);
+        for (const value of arrived) if (value !== undefined) uses.drop(value);
+      }
+      if (!options.retainGraph) consume(node);
+    }
+    for (const [leaf, value] of leaves) {
+      const hooked = runHooks(leaf.hooks, value);
+      for (const target of wantedLeaves?.get(leaf) ?? [-1]) deliver(leaf, hooked, target);
+    }
+  });
+}
+
+/**
+ * Counts who still waits for a gradient, so that it ends when the last one had it: without this, backward would hold
+ * the gradients of all layers at once. One gradient may go to several places.
+ */
+class Uses {
+  private readonly counts = new Map<Tensor, number>();
+  private readonly ends: boolean;
+
+  /** @param ends false where gradients are part of a graph; `kept` are never ended. */
+  constructor(ends: boolean, kept: readonly Tensor[]) {
+    this.ends = ends;
+    for (const tensor of kept) this.counts.set(tensor, 1);
+  }
+
+  add(gradient: Tensor): void {
+    this.counts.set(gradient, (this.counts.get(gradient) ?? 0) + 1);
+  }
+
+  drop(gradient: Tensor): void {
+    const left = (this.counts.get(gradient) ?? 0) - 1;
+    this.counts.set(gradient, left);
+    if (left > 0 || !this.ends) return;
+    this.counts.delete(gradient);
+    gradient.end("backward was done with it");
+  }
+}
+
+/** Nodes that roots depend on, users before their operands. */
+function reachable(roots: readonly Tensor[], mark: number): readonly Node[] {
+  const nodes: Node[] = [];
+  const visit = (node: Node | undefined): void => {
+    if (node === undefined || node.visit === mark) return;
+    node.visit = mark;
+    nodes.push(node);
+  };
+  for (const root of roots) visit(root.node);
+  for (let i = 0; i < nodes.length; i++) for (const edge of (nodes[i] as Node).edges) visit(edge?.node);
+  return nodes.sort((a, b) => b.id - a.id);
+}
+
+function propagate(
+  node: Node,
+  arrived: readonly (Tensor | undefined)[],
+  { createGraph }: Required<BackwardOptions>,
+  arrive: (edge: Edge, gradient: Tensor) => void,
+): void {
+  const gradient = node.op.gradient;
+  if (gradient === undefined) throw new GradientError(`backward: "${node.op.name}" has no gradient.`);
+  const results = scopeWith(
+    () => {
+      const saved = savedOf(node).map((value) => value.restore(node.op.name));
+      return gradient.vjp({
+        saved,
+        gradients: arrived,
+        needs: node.edges.map((edge) => edge !== undefined),
+        attributes: node.attributes,
+        inputs: node.inputTypes,
+        outputs: node.outputTypes,
+        createGraph,
+      });
+    },
+    (tensor) => activeScope()?.adopt(tensor),
+    "it was a temporary of backward",
+  );
+  node.edges.forEach((edge, i) => {
+    const value = results[i];
+    if (edge === undefined || value === undefined) return;
+    const type = node.inputTypes[i];
+    if (type !== undefined && !sameShape(type.shape, value.shape)) {
+      throw new GradientError(
+        `backward: "${node.op.name}" made a gradient of shape ${showShape(value.shape)} for an input of ${showShape(type.shape)}.`,
+      );
+    }
+    arrive(edge, value);
+  });
+}
+
+function savedOf(node: Node): readonly Saved[] {
+  if (node.saved === undefined) {
+    throw new GradientError(
+      `backward: the graph at "${node.op.name}" was already consumed by an earlier backward. Pass { retainGraph: true } to that one, or compute the value again.`,
+    );
+  }
+  return node.saved;
+}
+
+function applyHooks(node: Node, arrived: (Tensor | undefined)[]): void {
+  node.hooks?.forEach((hooks, output) => {
+    const value = arrived[output];
+    if (value !== undefined) arrived[output] = runHooks(hooks, value);
+  });
+}
+
+function runHooks(hooks: Tensor["hooks"], gradient: Tensor): Tensor {
+  let value = gradient;
+  for (const hook of hooks ?? []) value = hook(value) ?? value;
+  return value;
+}
+
+/**
+ * Calls a function with the gradient of x during every backward; a tensor that it returns takes the gradient's place.
+ * Returns a function that removes the hook.
+ */
+export function registerHook(x: Tensor, hook: (gradient: Tensor) => Tensor | undefined): () => void {
+  x.assertAlive("registerHook");
+  if (!x.requiresGrad)
+    throw new GradientError(`registerHook: the result of "${x.origin}" requires no gradient.`);
+  let hooks: Set<(gradient: Tensor) => Tensor | undefined>;
+  if (x.node !== undefined) {
+    x.node.hooks ??= new Map();
+    hooks = x.node.hooks.get(x.outputIndex) ?? new Set();
+    x.node.hooks.set(x.outputIndex, hooks);
+  } else {
+    x.hooks ??= new Set();
+    hooks = x.hooks;
+  }
+  hooks.add(hook);
+  return () => {
+    hooks.delete(hook);
+  };
+}
+
+/** Refuses what cannot have a gradient, by name. */
+export function checkDifferentiable(op: string, x: Tensor): void {
+  if (!isFloat(x.dtype))
+    throw new GradientError(`${op}: only float tensors have gradients, got ${x.dtype} from "${x.origin}".`);
+}

@@ -1,0 +1,169 @@
+import type { Shape, View } from "../backend/view.ts";
+import type { DType } from "../dtype.ts";
+import { LifetimeError } from "../errors.ts";
+import { activeScope } from "../memory/scope.ts";
+import type { Storage } from "../memory/storage.ts";
+import type { Op } from "../ops/op.ts";
+import { type GradientHook, Tensor } from "../tensor/tensor.ts";
+import { Graph } from "./graph.ts";
+
+/** Where the gradient of a node's input goes: to the node that made it, or into a leaf. */
+export interface Edge {
+  readonly node: Node | undefined;
+  readonly outputIndex: number;
+  readonly leaf: Tensor | undefined;
+}
+
+/** Shape and dtype of a value, without the value. */
+export interface ValueType {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** One recorded operation. The tape is the graph of these; it holds the operation itself, not its name. */
+export interface Node {
+  /** Grows along the tape: operands have lower numbers than their users. */
+  readonly id: number;
+  readonly op: Op<unknown>;
+  readonly attributes: unknown;
+  /** One for each input; undefined where no gradient is wanted. */
+  readonly edges: readonly (Edge | undefined)[];
+  readonly inputTypes: readonly ValueType[];
+  readonly outputTypes: readonly ValueType[];
+  /** What the derivative reads; undefined once backward consumed the node. */
+  saved: readonly Saved[] | undefined;
+  /** The graph it is part of; changes when graphs meet. */
+  graph: Graph;
+  /** Hooks by output. */
+  hooks: Map<number, Set<GradientHook>> | undefined;
+  /** Mark of the backward run that visits it. */
+  visit: number;
+}
+
+let nodeCount = 0;
+let gradients = true;
+
+/** Whether operations are being recorded. */
+export function gradientsEnabled(): boolean {
+  return gradients;
+}
+
+/** Runs a synchronous function with recording on or off. */
+export function withGradients<T>(enabled: boolean, fn: () => T): T {
+  const before = gradients;
+  gradients = enabled;
+  try {
+    return fn();
+  } finally {
+    gradients = before;
+  }
+}
+
+/** A value kept for backward: it survives the tensor it was taken from, and knows whether it was overwritten since. */
+export class Saved {
+  private readonly tensor: Tensor;
+  private readonly view: View;
+  private readonly storage: Storage;
+  private readonly version: number;
+  private readonly node: Node | undefined;
+  private readonly outputIndex: number;
+  private slot: number;
+  private graph: Graph;
+
+  constructor(tensor: Tensor, graph: Graph) {
+    this.tensor = tensor;
+    this.view = tensor.view;
+    this.storage = tensor.storage.retain();
+    this.version = tensor.storage.version;
+    this.node = tensor.node;
+    this.outputIndex = tensor.outputIndex;
+    this.graph = graph;
+    this.slot = graph.hold(this.storage);
+  }
+
+  /** The value as a tensor with its place on the tape, for the scope that is running. */
+  restore(reader: string): Tensor {
+    if (this.storage.version !== this.version) {
+      throw new LifetimeError(
+        `backward of ${reader}: a value it needs (result of "${this.tensor.origin}", shape [${this.view.shape.join(", ")}]) was ` +
+          `overwritten by "${this.storage.writer}". Call backward before the write, or compute with a copy.`,
+        "NF_OVERWRITTEN",
+      );
+    }
+    if (this.tensor.ended === undefined) return this.tensor;
+    const copy = new Tensor(this.storage.retain(), this.view, this.tensor.origin);
+    copy.node = this.node;
+    copy.outputIndex = this.outputIndex;
+    copy.leafGradient = this.tensor.leafGradient;
+    activeScope()?.adopt(copy);
+    return copy;
+  }
+
+  /** Another graph answers for the value now. */
+  moveTo(graph: Graph): void {
+    this.graph = graph;
+    this.slot = graph.hold(this.storage);
+  }
+
+  /** Lets the value go. */
+  release(): void {
+    this.graph.drop(this.slot);
+    this.storage.release();
+  }
+}
+
+/** Puts an executed operation on the tape and connects its outputs to it. */
+export function record(
+  op: Op<unknown>,
+  attributes: unknown,
+  inputs: readonly Tensor[],
+  outputs: readonly Tensor[],
+  saved: readonly Tensor[],
+): void {
+  const edges = new Array<Edge | undefined>(inputs.length);
+  let graph: Graph | undefined;
+  for (let i = 0; i < inputs.length; i++) {
+    const input = inputs[i] as Tensor;
+    if (input.node !== undefined) {
+      edges[i] = { node: input.node, outputIndex: input.outputIndex, leaf: undefined };
+      graph = graph === undefined ? input.node.graph : graph.merge(input.node.graph);
+    } else if (input.leafGradient) {
+      edges[i] = { node: undefined, outputIndex: 0, leaf: input };
+    } else {
+      edges[i] = undefined;
+    }
+  }
+  if (graph === undefined) {
+    graph = new Graph();
+    const scope = activeScope();
+    if (scope === undefined) graph.watch();
+    else scope.track(graph);
+  }
+  const held = new Array<Saved>(saved.length);
+  for (let i = 0; i < saved.length; i++) held[i] = new Saved(saved[i] as Tensor, graph);
+  const node: Node = {
+    id: nodeCount++,
+    op,
+    attributes,
+    edges,
+    inputTypes: typesOf(inputs),
+    outputTypes: typesOf(outputs),
+    saved: held,
+    graph,
+    hooks: undefined,
+    visit: 0,
+  };
+  graph.add(node);
+  for (let i = 0; i < outputs.length; i++) {
+    const output = outputs[i] as Tensor;
+    output.node = node;
+    output.outputIndex = i;
+  }
+}
+
+/** Views stand for their shapes and dtypes. They keep no memory: a view does not hold its storage. */
+function typesOf(tensors: readonly Tensor[]): readonly ValueType[] {
+  const types = new Array<ValueType>(tensors.length);
+  for (let i = 0; i < tensors.length; i++) types[i] = (tensors[i] as Tensor).view;
+  return types;
+}

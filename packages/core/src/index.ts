@@ -1,0 +1,225 @@
+/** Tensors, gradients, memory and the backend boundary of NanoFlux. */
+
+export { type BackwardOptions, zeroGrad } from "./autograd/backward.ts";
+export { type GradcheckOptions, gradcheck } from "./autograd/gradcheck.ts";
+export { gradientsEnabled } from "./autograd/tape.ts";
+export {
+  enableGrad,
+  type GradOptions,
+  grad,
+  noGrad,
+  stopGradient,
+  type ValueAndGradOptions,
+  valueAndGrad,
+  vjp,
+} from "./autograd/transforms.ts";
+export { promoteTypes } from "./dtype.ts";
+export * from "./kit.ts";
+export { debugMemory } from "./memory/roots.ts";
+export { Scope, scope } from "./memory/scope.ts";
+export {
+  elu,
+  gelu,
+  hardSigmoid,
+  hardSwish,
+  leakyRelu,
+  logSigmoid,
+  mish,
+  relu,
+  relu6,
+  selu,
+  sigmoid,
+  silu,
+  softplus,
+  softsign,
+} from "./ops/activations.ts";
+export { type FusionMode, withFusion } from "./ops/apply.ts";
+export {
+  add,
+  atan2,
+  bitwiseAnd,
+  bitwiseOr,
+  bitwiseXor,
+  div,
+  equal,
+  floorDivide,
+  greater,
+  greaterEqual,
+  leftShift,
+  less,
+  lessEqual,
+  logicalAnd,
+  logicalOr,
+  logicalXor,
+  maximum,
+  minimum,
+  mul,
+  notEqual,
+  pow,
+  remainder,
+  rightShift,
+  squaredDifference,
+  sub,
+} from "./ops/binary.ts";
+export { type ConvOptions, conv1d, conv2d, conv3d } from "./ops/conv.ts";
+export {
+  arange,
+  type CreateOptions,
+  eye,
+  fromData,
+  full,
+  fullLike,
+  linspace,
+  ones,
+  onesLike,
+  parameter,
+  tensor,
+  trilMask,
+  triuMask,
+  zeros,
+  zerosLike,
+} from "./ops/create.ts";
+export {
+  type ClassLossOptions,
+  type CrossEntropyOptions,
+  crossEntropy,
+  nllLoss,
+} from "./ops/cross-entropy.ts";
+export { type DropoutOptions, dropout } from "./ops/dropout.ts";
+export type { BinaryFunction, Operand, UnaryFunction } from "./ops/elementwise.ts";
+export {
+  clone,
+  embedding,
+  gather,
+  indexAdd,
+  indexSelect,
+  oneHot,
+  scatter,
+  scatterAdd,
+  take,
+} from "./ops/index-ops.ts";
+export {
+  bce,
+  bceWithLogits,
+  huberLoss,
+  klDiv,
+  type LossOptions,
+  l1Loss,
+  mseLoss,
+  type Reduction,
+  smoothL1Loss,
+} from "./ops/losses.ts";
+export { dot, linear, matmul, outer } from "./ops/matmul.ts";
+export { checkAxes, checkAxis, checkChoice, checkInteger, checkOptions } from "./ops/options.ts";
+export { concat, stack } from "./ops/place.ts";
+export {
+  type AvgPoolOptions,
+  avgPool1d,
+  avgPool2d,
+  avgPool3d,
+  type MaxPoolOptions,
+  maxPool1d,
+  maxPool2d,
+  maxPool3d,
+} from "./ops/pool.ts";
+export {
+  bernoulli,
+  Generator,
+  type GeneratorState,
+  generator,
+  manualSeed,
+  permutation,
+  type RandomOptions,
+  rand,
+  randint,
+  randn,
+  randperm,
+  withGenerator,
+} from "./ops/random.ts";
+export {
+  all,
+  any,
+  argmax,
+  argmin,
+  countNonzero,
+  logSumExp,
+  max,
+  mean,
+  min,
+  prod,
+  type ReduceOptions,
+  std,
+  sum,
+  type VarianceOptions,
+  variance as var,
+} from "./ops/reduce.ts";
+export { cast, clip, maskedFill, where } from "./ops/select.ts";
+export {
+  chunk,
+  expand,
+  flatten,
+  flip,
+  permute,
+  reshape,
+  type Slice,
+  type SliceIndex,
+  slice,
+  split,
+  squeeze,
+  swapAxes,
+  transpose,
+  unsqueeze,
+} from "./ops/shape.ts";
+export { logSoftmax, type SoftmaxOptions, softmax } from "./ops/softmax.ts";
+export { follow, moveTo, to } from "./ops/transfer.ts";
+export {
+  abs,
+  acos,
+  acosh,
+  asin,
+  asinh,
+  atan,
+  atanh,
+  bitwiseNot,
+  ceil,
+  cos,
+  cosh,
+  erf,
+  erfc,
+  exp,
+  expm1,
+  floor,
+  isFinite,
+  isInf,
+  isNaN,
+  log,
+  log1p,
+  log2,
+  logicalNot,
+  neg,
+  reciprocal,
+  round,
+  rsqrt,
+  sign,
+  sin,
+  sinh,
+  sqrt,
+  square,
+  tan,
+  tanh,
+  trunc,
+} from "./ops/unary.ts";
+export { assign, defineUpdate, pureUpdate, runUpdate, type Update, type UpdateSpec } from "./ops/update.ts";
+export { detach } from "./ops/views.ts";
+export {
+  currentBackend,
+  type MemoryReport,
+  memory,
+  releaseMemory,
+  resetPeakMemory,
+  use,
+} from "./runtime/use.ts";
+export type { HostArray, HostArrays } from "./tensor/host.ts";
+export type { Flat, Kinded, Spatial, Tokens } from "./tensor/kinds.ts";
+export { type GradientHook, type Nested, Tensor } from "./tensor/tensor.ts";
+export { type Tree, treeLeaves, treeMap, visitTensors } from "./tensor/tree.ts";

@@ -1,0 +1,181 @@
+import { type ComputeDType, DTYPES, type DType, promoteTypes } from "../dtype.ts";
+import { DTypeError } from "../errors.ts";
+import type { Expr } from "../scalar/expr.ts";
+import * as s from "../scalar/expr.ts";
+import { makeProgram, type Program } from "../scalar/program.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { apply } from "./apply.ts";
+import type { Op } from "./op.ts";
+import { type MapAttributes, mapOp } from "./programs.ts";
+
+/** What elementwise operations take beside tensors: numbers, which take the dtype of the tensor beside them. */
+export type Operand = Tensor | number;
+
+/**
+ * How the dtype of the result follows from the promoted dtype of the operands: `same` as it, `float` (integers and
+ * bool become f32), or `bool`.
+ */
+export type ResultRule = "same" | "float" | "bool";
+
+/** An elementwise operation: an expression, and how dtypes go. Everything else follows. */
+export interface ElementwiseSpec {
+  readonly name: string;
+  readonly result: ResultRule;
+  /** Kinds of promoted operand dtype it takes; default all. */
+  readonly takes?: readonly ("float" | "int" | "bool")[];
+  /** The value of one element, given operands of one dtype and runtime parameters of that dtype. */
+  readonly body: (operands: readonly Expr[], params: readonly Expr[]) => Expr;
+}
+
+/** An elementwise operation that is ready to be called. */
+export interface Elementwise {
+  readonly spec: ElementwiseSpec;
+  readonly op: Op<MapAttributes>;
+  readonly programs: Map<number, Program>;
+}
+
+const CODES: Readonly<Record<ComputeDType, number>> = { f32: 1, f64: 2, i32: 3, u32: 4, bool: 5 };
+const SCALAR = 0;
+const NO_PARAMS: readonly number[] = [];
+
+/** Prepares an elementwise operation. */
+export function elementwise(spec: ElementwiseSpec): Elementwise {
+  return { spec, op: mapOp(spec.name), programs: new Map() };
+}
+
+/** Calls an elementwise operation with tensors and numbers (at least one tensor) and its runtime parameters. */
+export function callElementwise(
+  { spec, op, programs }: Elementwise,
+  operands: readonly Operand[],
+  params: readonly number[] = NO_PARAMS,
+): Tensor {
+  let promoted: DType | undefined;
+  for (let i = 0; i < operands.length; i++) {
+    const operand = operands[i] as Operand;
+    if (typeof operand === "number") continue;
+    if (typeof operand !== "object" || operand === null || operand.view === undefined)
+      throw notATensor(spec.name, operand);
+    const dtype = operand.view.dtype;
+    promoted = promoted === undefined || promoted === dtype ? dtype : promoteTypes(promoted, dtype);
+  }
+  if (promoted === undefined) throw notATensor(spec.name, operands[0]);
+  promoted = withNumbers(spec, promoted, operands, params);
+  const result: DType = spec.result === "bool" ? "bool" : promoted;
+  const compute = DTYPES[promoted].compute;
+
+  let key = CODES[compute];
+  for (let i = 0; i < operands.length; i++) {
+    const operand = operands[i] as Operand;
+    key = key * 8 + (typeof operand === "number" ? SCALAR : CODES[DTYPES[operand.view.dtype].compute]);
+  }
+  let program = programs.get(key);
+  if (program === undefined) {
+    program = buildProgram(spec, operands, params.length, compute);
+    programs.set(key, program);
+  }
+
+  const tensors: Tensor[] = [];
+  let values = params;
+  for (let i = 0; i < operands.length; i++) {
+    const operand = operands[i] as Operand;
+    if (typeof operand !== "number") tensors.push(operand);
+    else if (values === params) values = [...operands.filter((one) => typeof one === "number"), ...params];
+  }
+  return apply(op, tensors, { program, params: values, dtypes: [result] })[0] as Tensor;
+}
+
+/** The operand dtype once numbers had their say: a fraction makes integers float, any number makes bool a number. */
+function withNumbers(
+  spec: ElementwiseSpec,
+  promoted: DType,
+  operands: readonly Operand[],
+  params: readonly number[],
+): DType {
+  const kind = DTYPES[promoted].kind;
+  if (kind !== "float") {
+    if (spec.result === "float") return "f32";
+    let numbers = false;
+    for (const value of [...operands, ...params]) {
+      if (typeof value !== "number") continue;
+      if (!Number.isInteger(value)) return checkKind(spec, "f32");
+      numbers = true;
+    }
+    if (numbers && kind === "bool") return checkKind(spec, "i32");
+  }
+  return checkKind(spec, promoted);
+}
+
+function checkKind(spec: ElementwiseSpec, dtype: DType): DType {
+  if (spec.takes === undefined) return dtype;
+  const kind = DTYPES[dtype].kind;
+  if (!spec.takes.includes(kind === "uint" ? "int" : kind)) {
+    throw new DTypeError(
+      `${spec.name}: takes ${spec.takes.join(" or ")} tensors, got ${dtype}. Convert with x.cast(…).`,
+    );
+  }
+  return dtype;
+}
+
+function buildProgram(
+  spec: ElementwiseSpec,
+  operands: readonly Operand[],
+  paramCount: number,
+  compute: ComputeDType,
+): Program {
+  const inputs: ComputeDType[] = [];
+  const scalars = operands.filter((operand) => typeof operand === "number").length;
+  let nextScalar = 0;
+  const exprs = operands.map((operand) => {
+    if (typeof operand === "number") return s.param(nextScalar++, compute);
+    const dtype = DTYPES[operand.dtype].compute;
+    inputs.push(dtype);
+    return s.cast(s.input(inputs.length - 1, dtype), compute);
+  });
+  const params = Array.from({ length: paramCount }, (_, index) => s.param(scalars + index, compute));
+  const types = new Array<ComputeDType>(scalars + paramCount).fill(compute);
+  return makeProgram(spec.name, inputs, types, [spec.body(exprs, params)]);
+}
+
+function notATensor(op: string, got: unknown): DTypeError {
+  const what =
+    typeof got === "number"
+      ? "only numbers"
+      : got === null
+        ? "null"
+        : Array.isArray(got)
+          ? "an array"
+          : typeof got;
+  return new DTypeError(`${op}: expected a tensor, got ${what}. Make one with tensor(…).`);
+}
+
+/** A function of one tensor. Kinds pass through. */
+export type UnaryFunction = <K>(x: Tensor<K>) => Tensor<K>;
+/** A function of two tensors, or a tensor and a number. */
+export type BinaryFunction = (a: Operand, b: Operand) => Tensor;
+
+/** An elementwise function of one tensor. */
+export function unary(
+  name: string,
+  body: (x: Expr) => Expr,
+  result: ResultRule = "float",
+  takes?: ElementwiseSpec["takes"],
+): UnaryFunction {
+  const definition = elementwise({ name, result, ...(takes && { takes }), body: ([x]) => body(x as Expr) });
+  return (x) => callElementwise(definition, [x]);
+}
+
+/** An elementwise function of two operands. */
+export function binary(
+  name: string,
+  body: (a: Expr, b: Expr) => Expr,
+  result: ResultRule = "same",
+  takes?: ElementwiseSpec["takes"],
+): BinaryFunction {
+  const definition = elementwise({
+    name,
+    result,
+    ...(takes && { takes }),
+    body: ([a, b]) => body(a as Expr, b as Expr),
+  });
+  return (a, b) => callElementwise(definition, [a, b]);
+}

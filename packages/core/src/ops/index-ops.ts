@@ -1,0 +1,254 @@
+import { showShape } from "../backend/geometry.ts";
+import type { Shape } from "../backend/view.ts";
+import { DTYPES, type DType } from "../dtype.ts";
+import { DTypeError, IndexError, ShapeError } from "../errors.ts";
+import type { Device } from "../runtime/device.ts";
+import type { Expr } from "../scalar/expr.ts";
+import * as s from "../scalar/expr.ts";
+import { type Program, program } from "../scalar/program.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { apply, composite } from "./apply.ts";
+import { equal } from "./binary.ts";
+import { arange } from "./create.ts";
+import type { Op } from "./op.ts";
+import { checkAxis, checkInteger } from "./options.ts";
+import { copied, expandTo, filled, guarded, identityProgram } from "./programs.ts";
+import { allocate, callParts, runMap } from "./run.ts";
+import { cast } from "./select.ts";
+import { reshape } from "./shape.ts";
+import { withUnitDims } from "./views.ts";
+
+interface AxisAttributes {
+  readonly axis: number;
+}
+
+/**
+ * gather and scatterAdd are each other's derivative, so neither needs another operation to be differentiable to any
+ * order. The index never has a gradient.
+ */
+const GATHER: Op<AxisAttributes> = {
+  name: "gather",
+  forward([x, index], { axis }, device) {
+    const at = (index as Tensor).view;
+    const source = (x as Tensor).view;
+    const output = allocate(device, source.dtype, at.shape, "gather");
+    if (output.size === 0) return [output];
+    const call = {
+      kernel: "gather",
+      ...callParts([source, at], [output.view]),
+      attributes: { axis },
+    } as const;
+    return guarded([output], () => device.backend.execute(call));
+  },
+  gradient: {
+    save: ([, index]) => [index as Tensor],
+    vjp({ saved: [index], gradients: [g], inputs: [type], attributes: { axis } }) {
+      const { shape, dtype } = type as { shape: Shape; dtype: DType };
+      const base = filled((g as Tensor).device, shape, dtype, 0);
+      return [apply(SCATTER_ADD, [base, index as Tensor, g as Tensor], { axis })[0] as Tensor, undefined];
+    },
+  },
+};
+
+const SCATTER_ADD: Op<AxisAttributes> = {
+  name: "scatterAdd",
+  forward: (inputs, { axis }, device) => runScatter("add", inputs, axis, device),
+  gradient: {
+    save: ([, index], _outputs, [, , needUpdates]) => (needUpdates === true ? [index as Tensor] : []),
+    vjp({ saved: [index], gradients: [g], needs: [needBase, , needUpdates], attributes }) {
+      return [
+        needBase === true ? g : undefined,
+        undefined,
+        needUpdates === true
+          ? (apply(GATHER, [g as Tensor, index as Tensor], attributes)[0] as Tensor)
+          : undefined,
+      ];
+    },
+  },
+};
+
+const SCATTER_SET: Op<AxisAttributes> = {
+  name: "scatter",
+  forward: (inputs, { axis }, device) => runScatter("set", inputs, axis, device),
+  gradient: {
+    save: ([, index]) => [index as Tensor],
+    vjp({
+      saved: [index],
+      gradients: [g],
+      needs: [needBase, , needUpdates],
+      attributes,
+      inputs: [, , updates],
+    }) {
+      const gradient = g as Tensor;
+      const at = index as Tensor;
+      const zeros = filled(gradient.device, (updates as { shape: Shape }).shape, gradient.dtype, 0);
+      return [
+        needBase === true ? (apply(SCATTER_SET, [gradient, at, zeros], attributes)[0] as Tensor) : undefined,
+        undefined,
+        needUpdates === true ? (apply(GATHER, [gradient, at], attributes)[0] as Tensor) : undefined,
+      ];
+    },
+  },
+};
+
+function runScatter(
+  mode: "add" | "set",
+  [base, index, updates]: readonly Tensor[],
+  axis: number,
+  device: Device,
+): readonly Tensor[] {
+  const start = (base as Tensor).view;
+  const output = allocate(device, start.dtype, start.shape, mode === "add" ? "scatterAdd" : "scatter");
+  return guarded([output], () => {
+    runMap(device, identityProgram(DTYPES[start.dtype].compute), [start], [output.view], []);
+    const inputs = [(updates as Tensor).view, (index as Tensor).view];
+    if ((updates as Tensor).size === 0 || output.size === 0) return;
+    device.backend.execute({
+      kernel: "scatter",
+      ...callParts(inputs, [output.view]),
+      attributes: { axis, mode },
+    });
+  });
+}
+
+let checkProgram: Program | undefined;
+
+/**
+ * An index tensor as i32 with every value in 0 … size - 1 (or equal to `ignore`). Where the range is known from the
+ * upload nothing runs on the backend; else a small kernel checks, and fails the call.
+ */
+export function checkedIndex(op: string, index: Tensor, size: number, ignore?: number): Tensor {
+  const kind = DTYPES[index.dtype].kind;
+  if (kind !== "int" && kind !== "uint") {
+    throw new DTypeError(
+      `${op}: the index must be an integer tensor, got ${index.dtype}. Convert with index.cast("i32").`,
+    );
+  }
+  index.assertAlive(op);
+  const at = cast(index, "i32");
+  const range = index.storage.range;
+  if (range !== undefined && range[0] >= 0 && range[1] < size) return at;
+  if (range !== undefined && ignore === undefined && !index.storage.shared) {
+    throw new IndexError(
+      `${op}: index ${range[0] < 0 ? range[0] : range[1]} is out of range for size ${size} (0 to ${size - 1}).`,
+    );
+  }
+  checkProgram ??= program("index", ["i32"], ["i32", "i32"], ([value], [limit, ignored]) => {
+    const inside = s.and(s.ge(value as Expr, 0), s.lt(value as Expr, limit as Expr));
+    return s.check(
+      s.constant(1, "bool"),
+      s.or(inside, s.eq(value as Expr, ignored as Expr)),
+      "index out of range",
+    );
+  });
+  const scratch = allocate(index.device, "bool", at.shape, op);
+  try {
+    runMap(index.device, checkProgram, [at.view], [scratch.view], [size, ignore ?? 0]);
+  } finally {
+    scratch.end("it was a temporary");
+  }
+  return at;
+}
+
+/**
+ * Values of x at positions along an axis: `out[i][j] = x[index[i][j]][j]` for axis 0, and so on. The index has the
+ * result's shape; its other sizes are at most those of x.
+ */
+export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
+  const along = checkAxis("gather", axis, x.rank);
+  refuseIndexShape("gather", x, index, along);
+  return composite([x, index], () => {
+    const at = checkedIndex("gather", index, x.shape[along] as number);
+    return apply(GATHER, [x, at], { axis: along })[0] as Tensor;
+  });
+}
+
+function refuseIndexShape(op: string, x: Tensor, index: Tensor, along: number): void {
+  const fits =
+    index.rank === x.rank &&
+    index.shape.every((size, axis) => axis === along || size <= (x.shape[axis] as number));
+  if (!fits) {
+    throw new ShapeError(
+      `${op}: index ${showShape(index.shape)} does not fit ${showShape(x.shape)}: it needs as many dimensions, none larger except dimension ${along}.`,
+    );
+  }
+}
+
+/** Whole slices of x at positions along an axis, given as a vector: the result has `index.size` of them. */
+export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
+  const along = checkAxis("indexSelect", axis, x.rank);
+  if (index.rank !== 1)
+    throw new ShapeError(`indexSelect: the index must be a vector, got ${showShape(index.shape)}.`);
+  return composite([x, index], () => {
+    const at = checkedIndex("indexSelect", index, x.shape[along] as number);
+    const shape = x.shape.map((size, position) => (position === along ? index.size : size));
+    const lifted = withUnitDims(
+      at,
+      shape.map((_, position) => (position === along ? index.size : 1)),
+    );
+    return apply(GATHER, [x, expandTo(lifted, shape)], { axis: along })[0] as Tensor;
+  });
+}
+
+/** Values of x, read as if flat, at positions of any shape. */
+export function take(x: Tensor, index: Tensor): Tensor {
+  return composite([x, index], () =>
+    reshape(indexSelect(reshape(x, [-1]), 0, reshape(index, [-1])), index.shape),
+  );
+}
+
+/** Rows of a table `[count, width]` at indices of any shape: result `[…, width]`. Repeated rows add up in the gradient. */
+export function embedding(table: Tensor, index: Tensor): Tensor {
+  if (table.rank !== 2)
+    throw new ShapeError(`embedding: the table must be [count, width], got ${showShape(table.shape)}.`);
+  return composite([table, index], () =>
+    reshape(indexSelect(table, 0, reshape(index, [-1])), [...index.shape, table.shape[1] as number]),
+  );
+}
+
+function scatterWith(op: Op<AxisAttributes>, x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
+  const along = checkAxis(op.name, axis, x.rank);
+  refuseIndexShape(op.name, x, index, along);
+  return composite([x, index, source], () => {
+    const at = checkedIndex(op.name, index, x.shape[along] as number);
+    return apply(op, [x, at, cast(expandTo(source, index.shape), x.dtype)], { axis: along })[0] as Tensor;
+  });
+}
+
+/** x with `source` added at positions along an axis; repeated positions add up. */
+export function scatterAdd(x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
+  return scatterWith(SCATTER_ADD, x, axis, index, source);
+}
+
+/** x with values replaced at positions along an axis; which of repeated positions stays is not specified. */
+export function scatter(x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
+  return scatterWith(SCATTER_SET, x, axis, index, source);
+}
+
+/** x with whole slices of `source` added along an axis at positions given as a vector. */
+export function indexAdd(x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
+  const along = checkAxis("indexAdd", axis, x.rank);
+  return composite([x, index, source], () => {
+    const at = checkedIndex("indexAdd", index, x.shape[along] as number);
+    const lifted = withUnitDims(
+      at,
+      source.shape.map((_, position) => (position === along ? index.size : 1)),
+    );
+    return apply(SCATTER_ADD, [x, expandTo(lifted, source.shape), source], { axis: along })[0] as Tensor;
+  });
+}
+
+/** One row a class index: 1 at the index, 0 elsewhere. Shape `[…, classes]`; i32 unless `dtype` says otherwise. */
+export function oneHot(index: Tensor, classes: number, options: { readonly dtype?: DType } = {}): Tensor {
+  checkInteger("oneHot", "classes", classes, 1);
+  return composite([index], () => {
+    const at = checkedIndex("oneHot", index, classes);
+    const positions = arange(0, classes, 1, { dtype: "i32", backend: index.backend });
+    return cast(equal(withUnitDims(at, [...index.shape, 1]), positions), options.dtype ?? "i32");
+  });
+}
+
+/** A copy with memory of its own. The gradient passes through. */
+export function clone<K>(x: Tensor<K>): Tensor<K> {
+  return copied(x);
+}

@@ -1,0 +1,127 @@
+import { broadcastShapes, expandView, showShape } from "../backend/geometry.ts";
+import type { Shape } from "../backend/view.ts";
+import { DTYPES, promoteTypes } from "../dtype.ts";
+import { DTypeError, ShapeError } from "../errors.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { apply, composite } from "./apply.ts";
+import { add, mul } from "./binary.ts";
+import type { Op } from "./op.ts";
+import { fillProgram, guarded, sumToShape } from "./programs.ts";
+import { sum } from "./reduce.ts";
+import { allocate, callParts, runMap } from "./run.ts";
+import { cast } from "./select.ts";
+import { reshape, transpose } from "./shape.ts";
+import { withUnitDims } from "./views.ts";
+
+const MATMUL: Op<undefined> = {
+  name: "matmul",
+  forward([a, b], _attributes, device) {
+    const left = (a as Tensor).view;
+    const right = (b as Tensor).view;
+    const batch = broadcastShapes("matmul", left.shape.slice(0, -2), right.shape.slice(0, -2));
+    const [rows, inner] = left.shape.slice(-2) as [number, number];
+    const columns = right.shape.at(-1) as number;
+    const output = allocate(device, left.dtype, [...batch, rows, columns], "matmul");
+    if (output.size === 0) return [output];
+    return guarded([output], () => {
+      if (inner === 0) {
+        runMap(device, fillProgram(DTYPES[left.dtype].compute), [], [output.view], [0]);
+        return;
+      }
+      const inputs = [
+        expandView(left, [...batch, rows, inner]),
+        expandView(right, [...batch, inner, columns]),
+      ];
+      device.backend.execute({ kernel: "matmul", ...callParts(inputs, [output.view]) });
+    });
+  },
+  gradient: {
+    save: ([a, b], _outputs, [needA, needB]) => [
+      ...(needB === true ? [a as Tensor] : []),
+      ...(needA === true ? [b as Tensor] : []),
+    ],
+    vjp({ saved, gradients: [g], needs: [needA, needB], inputs: [typeA, typeB] }) {
+      const gradient = g as Tensor;
+      const [a, b] = needB === true ? [saved[0], saved[1]] : [undefined, saved[0]];
+      return [
+        needA === true
+          ? sumToShape(product(gradient, transpose(b as Tensor)), (typeA as { shape: Shape }).shape)
+          : undefined,
+        needB === true
+          ? sumToShape(product(transpose(a as Tensor), gradient), (typeB as { shape: Shape }).shape)
+          : undefined,
+      ];
+    },
+  },
+};
+
+function product(a: Tensor, b: Tensor): Tensor {
+  return apply(MATMUL, [a, b], undefined)[0] as Tensor;
+}
+
+/**
+ * Matrix product `[…, M, K] x […, K, N] -> […, M, N]`; leading dimensions broadcast. A vector on the left is a row, on
+ * the right a column, and its dimension is dropped from the result. 16-bit floats accumulate in f32.
+ */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  if (a.rank === 0 || b.rank === 0) {
+    throw new ShapeError(
+      `matmul: needs at least one dimension each, got ${showShape(a.shape)} and ${showShape(b.shape)}. Use mul for scalars.`,
+    );
+  }
+  const inner = a.shape.at(-1) as number;
+  const facing = b.shape[Math.max(0, b.rank - 2)] as number;
+  if (inner !== facing) {
+    throw new ShapeError(
+      `matmul: ${showShape(a.shape)} times ${showShape(b.shape)}: the last dimension of the first (${inner}) must equal the ` +
+        `${b.rank > 1 ? "second to last" : "only"} one of the second (${facing}).`,
+    );
+  }
+  const dtype = promoteTypes(a.dtype, b.dtype);
+  if (dtype === "bool") throw new DTypeError("matmul: takes numbers, got bool. Convert with x.cast(…).");
+  return composite([a, b], () => {
+    const left = cast(a.rank === 1 ? withUnitDims(a, [1, inner]) : a, dtype);
+    const right = cast(b.rank === 1 ? withUnitDims(b, [inner, 1]) : b, dtype);
+    const result = foldBatch(left, right) ?? product(left, right);
+    const shape = result.shape.filter(
+      (_, axis) => !(a.rank === 1 && axis === result.rank - 2) && !(b.rank === 1 && axis === result.rank - 1),
+    );
+    return withUnitDims(result, shape);
+  });
+}
+
+/** A batch of dense rows times one matrix is one large product instead of many small ones. */
+function foldBatch(left: Tensor, right: Tensor): Tensor | undefined {
+  if (left.rank < 3 || right.rank !== 2 || !left.view.contiguous) return undefined;
+  const columns = right.shape[1] as number;
+  const flat = product(reshape(left, [-1, left.shape.at(-1) as number]), right);
+  return reshape(flat, [...left.shape.slice(0, -1), columns]);
+}
+
+/** Inner product of two vectors. */
+export function dot(a: Tensor, b: Tensor): Tensor {
+  if (a.rank !== 1 || b.rank !== 1)
+    throw new ShapeError(`dot: needs two vectors, got ${showShape(a.shape)} and ${showShape(b.shape)}.`);
+  return composite([a, b], () => sum(mul(a, b)));
+}
+
+/** Outer product of two vectors: `[n] x [m] -> [n, m]`. */
+export function outer(a: Tensor, b: Tensor): Tensor {
+  if (a.rank !== 1 || b.rank !== 1)
+    throw new ShapeError(`outer: needs two vectors, got ${showShape(a.shape)} and ${showShape(b.shape)}.`);
+  return composite([a, b], () => mul(withUnitDims(a, [a.size, 1]), b));
+}
+
+/** x Wᵀ + b: x `[…, in]`, weight `[out, in]`, bias `[out]`, result `[…, out]`. */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  if (weight.rank !== 2 || x.rank === 0 || x.shape.at(-1) !== weight.shape[1]) {
+    throw new ShapeError(
+      `linear: x ${showShape(x.shape)} does not fit weight ${showShape(weight.shape)}: expected x […, in] and weight [out, in].`,
+    );
+  }
+  const inputs = bias === undefined ? [x, weight] : [x, weight, bias];
+  return composite(inputs, () => {
+    const result = matmul(x, transpose(weight));
+    return bias === undefined ? result : add(result, bias);
+  });
+}

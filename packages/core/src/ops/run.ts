@@ -1,0 +1,109 @@
+import type { Call } from "../backend/call.ts";
+import { expandView } from "../backend/geometry.ts";
+import { type BackendBuffer, contiguousView, type Shape, sizeOf, type View } from "../backend/view.ts";
+import { DTYPES, type DType } from "../dtype.ts";
+import { ShapeError } from "../errors.ts";
+import { Storage } from "../memory/storage.ts";
+import type { Device } from "../runtime/device.ts";
+import type { Program } from "../scalar/program.ts";
+import { splitProgram } from "../scalar/split.ts";
+import { Tensor } from "../tensor/tensor.ts";
+
+const MAX_ELEMENTS = 2 ** 31;
+
+/** A new tensor with unspecified contents; it has no owner yet. */
+export function allocate(device: Device, dtype: DType, shape: Shape, origin: string): Tensor {
+  const size = sizeOf(shape);
+  if (!(size < MAX_ELEMENTS)) {
+    throw new ShapeError(
+      `${origin}: a tensor of shape [${shape.join(", ")}] has ${size} elements; at most 2^31 - 1 can be addressed.`,
+    );
+  }
+  const storage = new Storage(device, size * DTYPES[dtype].bytes);
+  return new Tensor(storage, contiguousView(storage.buffer, dtype, shape), origin);
+}
+
+/** The distinct buffers of views, in order of first use. */
+export function distinctBuffers(inputs: readonly View[], outputs: readonly View[]): readonly BackendBuffer[] {
+  const buffers: BackendBuffer[] = [];
+  for (let i = 0; i < inputs.length; i++) {
+    const buffer = (inputs[i] as View).buffer;
+    if (!buffers.includes(buffer)) buffers.push(buffer);
+  }
+  for (let i = 0; i < outputs.length; i++) {
+    const buffer = (outputs[i] as View).buffer;
+    if (!buffers.includes(buffer)) buffers.push(buffer);
+  }
+  return buffers;
+}
+
+/** The part of a call that does not depend on its kernel. */
+export function callParts(
+  inputs: readonly View[],
+  outputs: readonly View[],
+  params: readonly number[] = NO_PARAMS,
+): Pick<Call, "buffers" | "inputs" | "outputs" | "params"> {
+  return { buffers: distinctBuffers(inputs, outputs), inputs, outputs, params };
+}
+
+const NO_PARAMS: readonly number[] = [];
+
+/**
+ * Runs a program over views, inputs broadcast to the outputs' shape. Nothing happens where that is empty. A program
+ * that needs more buffers than the backend binds at once is cut into several.
+ */
+export function runMap(
+  device: Device,
+  program: Program,
+  inputs: readonly View[],
+  outputs: readonly View[],
+  params: readonly number[],
+): void {
+  const first = outputs[0] as View;
+  if (first.size === 0) return;
+  const shape = first.shape;
+  let expanded: View[] | undefined;
+  for (let i = 0; i < inputs.length; i++) {
+    const view = inputs[i] as View;
+    const repeated = expandView(view, shape);
+    if (repeated !== view) {
+      expanded ??= inputs.slice();
+      expanded[i] = repeated;
+    }
+  }
+  const views = expanded ?? inputs;
+  const buffers = distinctBuffers(views, outputs);
+  if (buffers.length <= device.backend.capabilities.maxBuffersPerCall) {
+    device.backend.execute({ kernel: "map", program, buffers, inputs: views, outputs, params });
+  } else {
+    runInParts(device, program, views, outputs, params);
+  }
+}
+
+/** Runs a program too wide for one call as several, with intermediate values in temporaries. */
+function runInParts(
+  device: Device,
+  program: Program,
+  inputs: readonly View[],
+  outputs: readonly View[],
+  params: readonly number[],
+): void {
+  const shape = (outputs[0] as View).shape;
+  const parts = splitProgram(program, device.backend.capabilities.maxBuffersPerCall);
+  const temporaries: Tensor[] = [];
+  for (const part of parts) {
+    const views = part.reads.map((read) =>
+      read.from === "input" ? (inputs[read.index] as View) : (temporaries[read.index] as Tensor).view,
+    );
+    let target: View;
+    if (part.writes.to === "output") {
+      target = outputs[part.writes.index] as View;
+    } else {
+      const temporary = allocate(device, part.writes.dtype, shape, program.name);
+      temporaries.push(temporary);
+      target = temporary.view;
+    }
+    runMap(device, part.program, views, [target], params);
+  }
+  for (const temporary of temporaries) temporary.end("it was a temporary");
+}

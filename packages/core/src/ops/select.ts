@@ -1,0 +1,102 @@
+import { cached } from "../cache.ts";
+import { checkDType, DTYPES, type DType } from "../dtype.ts";
+import { DTypeError, OptionError } from "../errors.ts";
+import type { Expr } from "../scalar/expr.ts";
+import * as s from "../scalar/expr.ts";
+import { makeProgram, type Program } from "../scalar/program.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { apply } from "./apply.ts";
+import { callElementwise, type Elementwise, elementwise, type Operand } from "./elementwise.ts";
+import type { Op } from "./op.ts";
+import { checkOptions } from "./options.ts";
+import { type MapAttributes, mapOp } from "./programs.ts";
+
+const CAST: Op<MapAttributes> = /* @__PURE__ */ mapOp("cast");
+const castPrograms = new Map<string, Program>();
+
+/**
+ * Converts to another dtype. Floats going to integers are truncated towards zero and saturate, NaN gives 0; integers
+ * wrap around; anything to bool is `x != 0`.
+ */
+export function cast(x: Tensor, dtype: DType): Tensor {
+  checkDType("cast", dtype);
+  if (x.dtype === dtype) return x;
+  const program = castProgram(x.dtype, dtype);
+  return apply(CAST, [x], { program, params: [], dtypes: [dtype] })[0] as Tensor;
+}
+
+/** The program that converts between two dtypes; what the views store does the rest. */
+export function castProgram(from: DType, to: DType): Program {
+  return cached(castPrograms, `${from} ${to}`, () => {
+    const source = DTYPES[from];
+    const target = DTYPES[to];
+    let value: Expr = s.input(0, source.compute);
+    const range = target.range;
+    if (source.kind === "float" && range !== undefined && target.bytes === 1 && to !== "bool") {
+      value = s.select(s.isNaN(value), 0, s.min(s.max(value, range[0]), range[1]));
+    }
+    return makeProgram("cast", [source.compute], [], [s.cast(value, target.compute)]);
+  });
+}
+
+const WHERE: Elementwise = /* @__PURE__ */ elementwise({
+  name: "where",
+  result: "same",
+  body: ([mask, a, b]) => s.select(s.cast(mask as Expr, "bool"), a as Expr, b as Expr),
+});
+
+/** a where the condition holds, b elsewhere. The condition is bool; all three broadcast. */
+export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+  if (condition.dtype !== "bool") {
+    throw new DTypeError(
+      `where: the condition must be bool, got ${condition.dtype}. Compare first, for example x.greater(0).`,
+    );
+  }
+  return callElementwise(WHERE, [condition, a, b]);
+}
+
+/** x with `value` wherever the mask (bool, broadcast) holds. */
+export function maskedFill(x: Tensor, mask: Tensor, value: number): Tensor {
+  return where(mask, value, x);
+}
+
+/** Inside the bounds, strictly: PyTorch's gradient on a bound is 0. */
+function clipBody(x: Expr, low: Expr | undefined, high: Expr | undefined): Expr {
+  const above = low === undefined ? x : s.max(x, low);
+  const value = high === undefined ? above : s.min(above, high);
+  const conditions = [
+    ...(low === undefined ? [] : [s.gt(x, low)]),
+    ...(high === undefined ? [] : [s.lt(x, high)]),
+  ];
+  const inside = conditions.reduce((both, one) => s.and(both, one));
+  return s.stated(value, [x], [s.select(inside, s.constant(1, x.dtype), 0)]);
+}
+
+const CLIP_BOTH: Elementwise = /* @__PURE__ */ elementwise({
+  name: "clip",
+  result: "same",
+  takes: ["float", "int"],
+  body: ([x, low, high]) => clipBody(x as Expr, low, high),
+});
+const CLIP_LOW: Elementwise = /* @__PURE__ */ elementwise({
+  name: "clip",
+  result: "same",
+  takes: ["float", "int"],
+  body: ([x, low]) => clipBody(x as Expr, low, undefined),
+});
+const CLIP_HIGH: Elementwise = /* @__PURE__ */ elementwise({
+  name: "clip",
+  result: "same",
+  takes: ["float", "int"],
+  body: ([x, high]) => clipBody(x as Expr, undefined, high),
+});
+
+/** x limited to `min` … `max`, either of which may be left out. NaN stays. Gradient 0 on and outside the bounds. */
+export function clip<K>(x: Tensor<K>, options: { readonly min?: number; readonly max?: number }): Tensor<K> {
+  checkOptions("clip", options, ["min", "max"]);
+  const { min, max } = options;
+  if (min !== undefined && max !== undefined) return callElementwise(CLIP_BOTH, [x, min, max]);
+  if (min !== undefined) return callElementwise(CLIP_LOW, [x, min]);
+  if (max !== undefined) return callElementwise(CLIP_HIGH, [x, max]);
+  throw new OptionError("clip: give min, max or both.");
+}

@@ -1,0 +1,254 @@
+import { reshapedStrides, showShape } from "../backend/geometry.ts";
+import { type Shape, sizeOf, type View } from "../backend/view.ts";
+import { IndexError, OptionError, ShapeError } from "../errors.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { apply } from "./apply.ts";
+import type { Op } from "./op.ts";
+import { checkAxes, checkAxis, checkInteger } from "./options.ts";
+import { place } from "./place.ts";
+import { copied, expandTo } from "./programs.ts";
+import { type Layout, permuteTo, viewOp, withUnitDims } from "./views.ts";
+
+const RESHAPE: Op<{ readonly shape: Shape; readonly strides: readonly number[] }> = /* @__PURE__ */ viewOp(
+  "reshape",
+  (view, { shape, strides }) => ({ shape, strides, offset: view.offset }),
+  (gradient, inputShape) => reshape(gradient, inputShape),
+);
+
+/** The same elements in row-major order under another shape; one size may be -1. Copies only where strides force it. */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  const target = resolveShape(x, shape);
+  const strides = reshapedStrides(x.view, target);
+  if (strides !== undefined) return apply(RESHAPE, [x], { shape: target, strides })[0] as Tensor;
+  const dense = copied(x);
+  const denseStrides = reshapedStrides(dense.view, target) as readonly number[];
+  const result = apply(RESHAPE, [dense], { shape: target, strides: denseStrides })[0] as Tensor;
+  dense.dispose();
+  return result;
+}
+
+function resolveShape(x: Tensor, shape: Shape): Shape {
+  if (sizeOf(shape) === x.size && shape.every((size) => Number.isInteger(size) && size >= 0))
+    return shape.slice();
+  const known = shape.filter((size) => size !== -1);
+  const unknown = shape.length - known.length;
+  for (const size of known) checkInteger("reshape", "each size", size, 0);
+  const product = sizeOf(known);
+  if (unknown > 1) throw new ShapeError(`reshape: only one size may be -1, got ${showShape(shape)}.`);
+  if (unknown === 1 && product > 0 && x.size % product === 0)
+    return shape.map((size) => (size === -1 ? x.size / product : size));
+  if (unknown === 0 && product === x.size) return shape.slice();
+  throw new ShapeError(
+    `reshape: ${showShape(x.shape)} has ${x.size} elements, ${showShape(shape)} ${unknown === 1 ? "does not divide them" : `has ${product}`}.`,
+  );
+}
+
+/** Flattens dimensions `start` … `end` (inclusive, default all from `start`, default 0) into one. */
+export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+  if (x.rank === 0) return reshape(x, [1]);
+  const from = checkAxis("flatten", start, x.rank);
+  const to = checkAxis("flatten", end, x.rank);
+  if (from > to) throw new IndexError(`flatten: start ${start} lies behind end ${end}.`);
+  return reshape(x, [
+    ...x.shape.slice(0, from),
+    sizeOf(x.shape.slice(from, to + 1)),
+    ...x.shape.slice(to + 1),
+  ]);
+}
+
+/** Reorders dimensions: dimension i of the result is dimension `order[i]` of x. No copy. */
+export function permute(x: Tensor, order: readonly number[]): Tensor {
+  const axes = order.map((axis) => checkAxis("permute", axis, x.rank));
+  if (axes.length !== x.rank || new Set(axes).size !== axes.length) {
+    throw new ShapeError(
+      `permute: the order must name each of ${x.rank} dimensions once, got ${showShape(order)}.`,
+    );
+  }
+  return permuteTo(x, axes);
+}
+
+/** Swaps two dimensions. No copy. */
+export function swapAxes(x: Tensor, a: number, b: number): Tensor {
+  const first = checkAxis("swapAxes", a, x.rank);
+  const second = checkAxis("swapAxes", b, x.rank);
+  return permuteTo(
+    x,
+    x.shape.map((_, axis) => (axis === first ? second : axis === second ? first : axis)),
+  );
+}
+
+/** The matrix transpose: the last two dimensions swapped. No copy. */
+export function transpose(x: Tensor): Tensor {
+  if (x.rank < 2)
+    throw new ShapeError(
+      `transpose: needs at least 2 dimensions, got ${showShape(x.shape)}. Use permute for an order of your own.`,
+    );
+  return swapAxes(x, -2, -1);
+}
+
+/** Removes dimensions of size 1: those named, or all. */
+export function squeeze(x: Tensor, axis?: number | readonly number[]): Tensor {
+  if (axis === undefined)
+    return withUnitDims(
+      x,
+      x.shape.filter((size) => size !== 1),
+    );
+  const axes = checkAxes("squeeze", axis, x.rank);
+  for (const one of axes) {
+    if (x.shape[one] !== 1)
+      throw new ShapeError(
+        `squeeze: dimension ${one} of ${showShape(x.shape)} has size ${x.shape[one]}, not 1.`,
+      );
+  }
+  return withUnitDims(
+    x,
+    x.shape.filter((_, position) => !axes.includes(position)),
+  );
+}
+
+/** Inserts dimensions of size 1 at positions of the result. */
+export function unsqueeze(x: Tensor, axis: number | readonly number[]): Tensor {
+  const count = typeof axis === "number" ? 1 : axis.length;
+  const axes = checkAxes("unsqueeze", axis, x.rank + count);
+  const shape = x.shape.slice();
+  for (const one of axes) shape.splice(one, 0, 1);
+  return withUnitDims(x, shape);
+}
+
+/** Repeats dimensions of size 1 (and new leading ones) to a shape, -1 keeping a size. No copy. */
+export function expand(x: Tensor, shape: Shape): Tensor {
+  const lead = shape.length - x.rank;
+  const target = shape.map((size, axis) => (size === -1 ? (x.shape[axis - lead] ?? -1) : size));
+  const fits =
+    lead >= 0 &&
+    target.every(
+      (size, axis) =>
+        size >= 0 && (axis < lead || x.shape[axis - lead] === size || x.shape[axis - lead] === 1),
+    );
+  if (!fits) throw new ShapeError(`expand: ${showShape(x.shape)} does not broadcast to ${showShape(shape)}.`);
+  return expandTo(x, target);
+}
+
+/** A stretch of one dimension: `start` (default 0) to before `end` (default the end), negative ones count from the end. */
+export interface Slice {
+  readonly start?: number;
+  readonly end?: number;
+  /** Default 1; negative runs backwards from `start` (default the last element). */
+  readonly step?: number;
+}
+
+/** What `slice` takes for a dimension: all (`null`), one position (dropping the dimension), `[start, end]`, or a {@link Slice}. */
+export type SliceIndex = null | number | readonly [number, number] | Slice;
+
+interface Cut {
+  readonly start: number;
+  readonly step: number;
+  readonly size: number;
+}
+
+const SLICE: Op<{ readonly cuts: readonly Cut[] }> = /* @__PURE__ */ viewOp(
+  "slice",
+  (view, { cuts }) => cutLayout(view, cuts),
+  (gradient, inputShape, { cuts }) => place(gradient, inputShape, (view) => cutLayout(view, cuts)),
+);
+
+function cutLayout(view: View, cuts: readonly Cut[]): Layout {
+  const strides = view.strides;
+  return {
+    shape: cuts.map(({ size }) => size),
+    strides: cuts.map(({ step }, axis) => (strides[axis] as number) * step),
+    offset: cuts.reduce(
+      (offset, { start, size }, axis) => offset + (size === 0 ? 0 : start * (strides[axis] as number)),
+      view.offset,
+    ),
+  };
+}
+
+/**
+ * A part of a tensor, sharing its memory: one index a dimension, in order; dimensions not named stay whole. Bounds
+ * beyond the ends are cut, as in NumPy; a position outside throws.
+ *
+ * @example
+ * ```ts no-run
+ * import { arange } from "@nf/core";
+ * const x = arange(12).reshape([3, 4]);
+ * x.slice(1);                       // row 1, shape [4]
+ * x.slice([0, 2], { step: 2 });     // rows 0 and 1, every second column, shape [2, 2]
+ * x.slice(null, -1);                // last column, shape [3]
+ * ```
+ */
+export function slice(x: Tensor, ...indices: readonly SliceIndex[]): Tensor {
+  if (indices.length > x.rank)
+    throw new IndexError(`slice: ${indices.length} indices for a tensor of shape ${showShape(x.shape)}.`);
+  const cuts = x.shape.map((size, axis) => resolveCut(indices[axis] ?? null, size, axis));
+  const dropped = cuts.flatMap((_, axis) => (typeof indices[axis] === "number" ? [axis] : []));
+  const whole = cuts.every(
+    ({ start, step, size }, axis) => start === 0 && step === 1 && size === x.shape[axis],
+  );
+  const part = whole ? x : (apply(SLICE, [x], { cuts })[0] as Tensor);
+  return dropped.length === 0 ? part : squeeze(part, dropped);
+}
+
+function resolveCut(index: SliceIndex, size: number, axis: number): Cut {
+  if (index === null) return { start: 0, step: 1, size };
+  if (typeof index === "number") {
+    const start = index < 0 ? index + size : index;
+    if (!Number.isInteger(index) || start < 0 || start >= size) {
+      throw new IndexError(`slice: position ${index} is outside dimension ${axis} of size ${size}.`);
+    }
+    return { start, step: 1, size: 1 };
+  }
+  const { start, end, step = 1 } = isPair(index) ? { start: index[0], end: index[1] } : index;
+  if (!Number.isInteger(step) || step === 0)
+    throw new OptionError(`slice: step must be a whole number other than 0, got ${step}.`);
+  const clamp = (position: number, low: number, high: number): number =>
+    Math.min(Math.max(position < 0 ? position + size : position, low), high);
+  if (step > 0) {
+    const from = clamp(start ?? 0, 0, size);
+    const to = end === undefined ? size : clamp(end, 0, size);
+    return { start: from, step, size: Math.max(0, Math.ceil((to - from) / step)) };
+  }
+  const from = start === undefined ? size - 1 : clamp(start, -1, size - 1);
+  const to = end === undefined ? -1 : clamp(end, -1, size - 1);
+  return { start: from, step, size: Math.max(0, Math.ceil((to - from) / step)) };
+}
+
+function isPair(index: readonly [number, number] | Slice): index is readonly [number, number] {
+  return Array.isArray(index);
+}
+
+/** Reverses the order along axes. No copy. */
+export function flip(x: Tensor, axis?: number | readonly number[]): Tensor {
+  const axes = checkAxes("flip", axis, x.rank);
+  return slice(x, ...x.shape.map((_, position) => (axes.includes(position) ? { step: -1 } : null)));
+}
+
+/** Cuts a dimension (default 0) into pieces of the given size (the last may be smaller) or of the given sizes. No copy. */
+export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
+  const along = checkAxis("split", axis, x.rank);
+  const total = x.shape[along] as number;
+  const pieces =
+    typeof sizes === "number" ? evenPieces(total, checkInteger("split", "size", sizes, 1)) : sizes;
+  if (pieces.reduce((sum, size) => sum + size, 0) !== total) {
+    throw new ShapeError(
+      `split: sizes ${showShape(pieces)} do not add up to ${total}, the size of dimension ${along}.`,
+    );
+  }
+  let start = 0;
+  return pieces.map((size) => {
+    const end = start + size;
+    const piece = slice(x, ...x.shape.map((_, position) => (position === along ? { start, end } : null)));
+    start = end;
+    return piece;
+  });
+}
+
+function evenPieces(total: number, size: number): readonly number[] {
+  return Array.from({ length: Math.ceil(total / size) }, (_, index) => Math.min(size, total - index * size));
+}
+
+/** Cuts a dimension into `count` pieces of nearly equal size, larger ones first. No copy. */
+export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
+  const total = x.shape[checkAxis("chunk", axis, x.rank)] as number;
+  return split(x, Math.max(1, Math.ceil(total / checkInteger("chunk", "count", count, 1))), axis);
+}

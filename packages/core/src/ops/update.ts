@@ -1,0 +1,206 @@
+import { gradientsEnabled } from "../autograd/tape.ts";
+import { broadcastShapes, sameShape, showShape } from "../backend/geometry.ts";
+import type { View } from "../backend/view.ts";
+import { type ComputeDType, DTYPES } from "../dtype.ts";
+import { BackendError, GradientError, LifetimeError, ShapeError } from "../errors.ts";
+import type { Expr } from "../scalar/expr.ts";
+import * as s from "../scalar/expr.ts";
+import { makeProgram, type Program } from "../scalar/program.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { apply } from "./apply.ts";
+import type { Op } from "./op.ts";
+import { identityProgram, type MapAttributes, mapOp } from "./programs.ts";
+import { allocate, runMap } from "./run.ts";
+
+/** What a state update computes, element by element. */
+export interface UpdateSpec {
+  /** Who writes, for messages: "Adam.step". */
+  readonly name: string;
+  /** How many tensors are rewritten. */
+  readonly state: number;
+  /** How many further tensors are read (gradients). */
+  readonly inputs: number;
+  /** Names of the runtime numbers (learning rate, step, …). */
+  readonly params: readonly string[];
+  /** New values of the state, one expression each, all of one dtype. Numbers may stand for operands. */
+  readonly body: (
+    state: readonly Expr[],
+    inputs: readonly Expr[],
+    params: readonly Expr[],
+  ) => readonly Expr[];
+}
+
+/** A state update that is ready to be run, in place or purely. */
+export interface Update {
+  readonly spec: UpdateSpec;
+  readonly op: Op<MapAttributes>;
+  readonly programs: Map<string, Program>;
+}
+
+/** Prepares a state update: one program for the in-place and the functional face of an optimiser. */
+export function defineUpdate(spec: UpdateSpec): Update {
+  return { spec, op: mapOp(spec.name), programs: new Map() };
+}
+
+function programOf({ spec, programs }: Update, tensors: readonly Tensor[]): Program {
+  const types = tensors.map((tensor) => DTYPES[tensor.dtype].compute);
+  const key = types.join();
+  let program = programs.get(key);
+  if (program === undefined) {
+    const home = types[0] as ComputeDType;
+    const exprs = types.map((dtype, index) => s.cast(s.input(index, dtype), home));
+    const params = spec.params.map((_, index) => s.param(index, home));
+    const results = spec.body(exprs.slice(0, spec.state), exprs.slice(spec.state), params);
+    const stored = results.map((result, index) => s.cast(result, types[index] as ComputeDType));
+    program = makeProgram(spec.name, types, new Array<ComputeDType>(spec.params.length).fill(home), stored);
+    programs.set(key, program);
+  }
+  return program;
+}
+
+function checkUpdate(
+  { spec }: Update,
+  state: readonly Tensor[],
+  inputs: readonly Tensor[],
+  params: readonly number[],
+): void {
+  if (state.length !== spec.state || inputs.length !== spec.inputs || params.length !== spec.params.length) {
+    throw new ShapeError(
+      `${spec.name}: expected ${spec.state} state tensors, ${spec.inputs} inputs and the numbers ${spec.params.join(", ")}, ` +
+        `got ${state.length}, ${inputs.length} and ${params.length}.`,
+    );
+  }
+  const first = state[0] as Tensor;
+  for (const tensor of [...state, ...inputs]) {
+    tensor.assertAlive(spec.name);
+    if (!sameShape(tensor.shape, first.shape)) {
+      throw new ShapeError(
+        `${spec.name}: all tensors must have the shape of the first, ${showShape(first.shape)}; got ${showShape(tensor.shape)}.`,
+      );
+    }
+    if (tensor.device !== first.device) {
+      throw new BackendError(
+        `${spec.name}: tensors live on ${first.device.label} and ${tensor.device.label}. Move them with moveTo first.`,
+        "NF_BACKEND_MIX",
+      );
+    }
+  }
+}
+
+/** Writes new values into state tensors. Versions go up, so that a backward that still needs the old ones says so. */
+export function runUpdate(
+  update: Update,
+  state: readonly Tensor[],
+  inputs: readonly Tensor[],
+  params: readonly number[],
+): void {
+  checkUpdate(update, state, inputs, params);
+  const first = state[0] as Tensor;
+  const views = [...state, ...inputs].map((tensor) => tensor.view);
+  writeViews(update.spec.name, programOf(update, [...state, ...inputs]), views, state, params, first);
+}
+
+/** The same values as fresh tensors. */
+export function pureUpdate(
+  update: Update,
+  state: readonly Tensor[],
+  inputs: readonly Tensor[],
+  params: readonly number[],
+): readonly Tensor[] {
+  checkUpdate(update, state, inputs, params);
+  const operands = [...state, ...inputs];
+  const dtypes = state.map((tensor) => tensor.dtype);
+  return apply(update.op, operands, { program: programOf(update, operands), params, dtypes });
+}
+
+/**
+ * The one write: puts a value into a tensor's memory, seen by everything that shares it. The value broadcasts; its
+ * dtype is converted. No gradient flows through: a value that has one must be detached first.
+ */
+export function assign(target: Tensor, value: Tensor): void {
+  target.assertAlive("assign");
+  value.assertAlive("assign");
+  if (value.requiresGrad && gradientsEnabled()) {
+    throw new GradientError(
+      "assign: the value is part of a graph, and a write carries no gradient. Use value.detach() or noGrad(() => assign(…)).",
+    );
+  }
+  if (target.node !== undefined && gradientsEnabled()) {
+    throw new LifetimeError(
+      `assign: the target is the result of "${target.origin}" on the tape. Write to leaves or detached tensors only.`,
+      "NF_OVERWRITTEN",
+    );
+  }
+  if (target.device !== value.device) {
+    throw new BackendError(
+      `assign: target and value live on ${target.device.label} and ${value.device.label}. Move the value with await value.to(target.backend).`,
+      "NF_BACKEND_MIX",
+    );
+  }
+  if (!sameShape(broadcastShapes("assign", target.shape, value.shape), target.shape)) {
+    throw new ShapeError(
+      `assign: a value of shape ${showShape(value.shape)} does not fit a target of ${showShape(target.shape)}.`,
+    );
+  }
+  const from = DTYPES[value.dtype].compute;
+  const to = DTYPES[target.dtype].compute;
+  const program =
+    from === to ? identityProgram(to) : makeProgram("assign", [from], [], [s.cast(s.input(0, from), to)]);
+  writeViews("assign", program, [value.view], [target], [], target);
+}
+
+/** Runs a program into the memory of its targets, through temporaries where an input overlaps a target in part. */
+function writeViews(
+  writer: string,
+  program: Program,
+  inputs: readonly View[],
+  targets: readonly Tensor[],
+  params: readonly number[],
+  first: Tensor,
+): void {
+  const { device } = first;
+  const conflict = targets.some((target) =>
+    inputs.some((view) => view.buffer === target.view.buffer && !sameView(view, target.view)),
+  );
+  const tooMany =
+    new Set([...inputs, ...targets.map(({ view }) => view)].map(({ buffer }) => buffer)).size >
+    device.backend.capabilities.maxBuffersPerCall;
+  if (first.size > 0 && (conflict || tooMany)) {
+    const results = targets.map((target) => allocate(device, target.dtype, target.shape, writer));
+    runMap(
+      device,
+      program,
+      inputs,
+      results.map(({ view }) => view),
+      params,
+    );
+    targets.forEach((target, i) => {
+      runMap(
+        device,
+        identityProgram(DTYPES[target.dtype].compute),
+        [(results[i] as Tensor).view],
+        [target.view],
+        [],
+      );
+    });
+    for (const result of results) result.end("it was a temporary");
+  } else {
+    runMap(
+      device,
+      program,
+      inputs,
+      targets.map(({ view }) => view),
+      params,
+    );
+  }
+  for (const target of targets) target.storage.written(writer);
+}
+
+function sameView(a: View, b: View): boolean {
+  return (
+    a.offset === b.offset &&
+    a.dtype === b.dtype &&
+    sameShape(a.shape, b.shape) &&
+    a.strides.every((step, i) => step === b.strides[i])
+  );
+}

@@ -1,0 +1,54 @@
+import type { Backend } from "../backend/backend.ts";
+import { BackendError } from "../errors.ts";
+import { Pool } from "../memory/pool.ts";
+
+/** What core keeps for one backend: its pool and its counters. */
+export class Device {
+  readonly backend: Backend;
+  readonly pool: Pool;
+  /** Name for messages; numbered where several backends share one. */
+  readonly label: string;
+  /** Tensor handles that are alive. */
+  liveTensors = 0;
+  /** Tensors that the garbage collector found before anything ended them. */
+  leaks = 0;
+
+  constructor(backend: Backend, label: string) {
+    this.backend = backend;
+    this.pool = new Pool(backend);
+    this.label = label;
+  }
+}
+
+const devices = new WeakMap<Backend, Device>();
+const namesakes = new Map<string, number>();
+let current: Device | undefined;
+
+/** The device of a backend, made at first sight. */
+export function deviceOf(backend: Backend): Device {
+  let device = devices.get(backend);
+  if (device === undefined) {
+    const count = (namesakes.get(backend.name) ?? 0) + 1;
+    namesakes.set(backend.name, count);
+    device = new Device(backend, count === 1 ? backend.name : `${backend.name}#${count}`);
+    devices.set(backend, device);
+  }
+  return device;
+}
+
+/** Makes a device the one that new tensors live on. */
+export function setCurrentDevice(device: Device | undefined): void {
+  current = device;
+}
+
+/** The device that new tensors live on. */
+export function currentDevice(): Device {
+  if (current === undefined) {
+    throw new BackendError(
+      "No backend is in use. Install one (npm install @nf/backend-<name>) and choose it before the first tensor: " +
+        "await use(createBackend()), with createBackend imported from it.",
+      "NF_NO_BACKEND",
+    );
+  }
+  return current;
+}

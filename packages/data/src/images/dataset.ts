@@ -1,0 +1,118 @@
+import { checkOptions, OptionError } from "@nf/core";
+import { checkIndex, type Dataset } from "../dataset.ts";
+import { DataError } from "../errors.ts";
+import { NdArray } from "../ndarray.ts";
+
+/** Mean and standard deviation that pixels in 0 to 1 are normalised with: `(x - mean) / std`. */
+export interface Normalization {
+  readonly mean: number;
+  readonly std: number;
+}
+
+/** An image and its class. */
+export interface LabelledImage {
+  /** Shape [channels, height, width], `f32`. */
+  readonly image: NdArray;
+  /** Scalar, `i32`. */
+  readonly label: NdArray;
+}
+
+/** What an {@link ImageDataset} is made of. */
+export interface ImageDatasetInit {
+  /** Pixels 0 to 255 of shape [count, channels, height, width]. */
+  readonly images: NdArray<Uint8Array>;
+  /** Class of each image. */
+  readonly labels: Uint8Array;
+  /** Names of the classes. */
+  readonly classes: readonly string[];
+  readonly name: string;
+  readonly source: string;
+  readonly normalize?: Normalization | undefined;
+}
+
+/**
+ * Labelled images, held as bytes and turned into `f32` (0 to 1, or normalised) when asked for. Items are
+ * {@link LabelledImage}; a batch has `image` of shape [batch, channels, height, width] and `label` of shape [batch].
+ */
+export class ImageDataset implements Dataset<LabelledImage> {
+  readonly length: number;
+  readonly name: string;
+  /** Where the images come from, and what they must not be used for. */
+  readonly source: string;
+  readonly classes: readonly string[];
+  /** Pixels 0 to 255 of shape [count, channels, height, width]. */
+  readonly images: NdArray<Uint8Array>;
+  readonly labels: Uint8Array;
+  /** The `f32` value of each of the 256 pixel values. */
+  readonly #levels: Float32Array;
+
+  /**
+   * @throws DataError if images and labels do not fit together.
+   * @throws OptionError for a `normalize` without finite mean and positive std.
+   */
+  constructor(init: ImageDatasetInit) {
+    checkOptions("ImageDataset", init, ["images", "labels", "classes", "name", "source", "normalize"]);
+    const { images, labels, classes, name, source, normalize } = init;
+    const [count] = images.shape;
+    if (images.shape.length !== 4 || count !== labels.length) {
+      throw new DataError(
+        `${name}: expected images of shape [count, channels, height, width] and as many labels, got images ` +
+          `[${images.shape.join(", ")}] and ${labels.length} labels.`,
+      );
+    }
+    const wrong = labels.findIndex((label) => label >= classes.length);
+    if (wrong >= 0) {
+      throw new DataError(
+        `${name}: label ${labels[wrong]} of image ${wrong} is none of the ${classes.length} classes.`,
+      );
+    }
+    this.length = count;
+    this.images = images;
+    this.labels = labels;
+    this.classes = Object.freeze([...classes]);
+    this.name = name;
+    this.source = source;
+    this.#levels = levels(normalize);
+  }
+
+  get(index: number): LabelledImage {
+    const { image, label } = this.getBatch([index]);
+    return { image: new NdArray(image.data, this.images.shape.slice(1)), label: new NdArray(label.data, []) };
+  }
+
+  getBatch(indices: readonly number[]): LabelledImage {
+    const [, ...imageShape] = this.images.shape;
+    const size = this.images.data.length / this.length;
+    const pixels = new Float32Array(indices.length * size);
+    const labels = new Int32Array(indices.length);
+    indices.forEach((index, position) => {
+      checkIndex(this.name, index, this.length);
+      labels[position] = this.labels[index] as number;
+      const from = index * size;
+      const to = position * size;
+      for (let i = 0; i < size; i++)
+        pixels[to + i] = this.#levels[this.images.data[from + i] as number] as number;
+    });
+    return {
+      image: new NdArray(pixels, [indices.length, ...imageShape]),
+      label: new NdArray(labels, [indices.length]),
+    };
+  }
+
+  /** Number of images of each class. */
+  classCounts(): number[] {
+    const counts = this.classes.map(() => 0);
+    for (const label of this.labels) counts[label] = (counts[label] as number) + 1;
+    return counts;
+  }
+}
+
+function levels(normalize: Normalization | undefined): Float32Array {
+  const { mean, std } = normalize ?? { mean: 0, std: 1 };
+  if (!Number.isFinite(mean) || !Number.isFinite(std) || !(std > 0)) {
+    throw new OptionError(
+      `normalize: expected a finite mean and a std above 0, got mean ${mean}, std ${std}.`,
+    );
+  }
+  return Float32Array.from({ length: 256 }, (_, value) => (value / 255 - mean) / std);
+}

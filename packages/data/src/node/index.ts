@@ -1,0 +1,3 @@
+export { defaultCacheFolder } from "./cache.ts";
+export { type DownloadOptions, type DownloadProgress, download } from "./download.ts";
+export { fashionMnist, type LoadImagesOptions, loadImages, mnist } from "./images.ts";

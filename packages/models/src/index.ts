@@ -1,0 +1,1 @@
+export { LENET, type LeNet, type LeNetOptions, lenet } from "./lenet/lenet.ts";

@@ -1,0 +1,67 @@
+import { checkInteger, OptionError, ShapeError, type Tensor } from "@nf/core";
+
+/** One number for all spatial dimensions, or one for each. */
+export type PerDimension = number | readonly number[];
+
+/** A setting for each of `dimensions` spatial dimensions, from one number for all or a list. */
+export function perDimension(
+  layer: string,
+  name: string,
+  value: PerDimension,
+  dimensions: number,
+  least: number,
+): readonly number[] {
+  const list = typeof value === "number" ? new Array<number>(dimensions).fill(value) : value;
+  if (!Array.isArray(list) || list.length !== dimensions) {
+    throw new OptionError(
+      `${layer}: ${name} must be a number or a list of ${dimensions}, got ${JSON.stringify(value) ?? String(value)}.`,
+    );
+  }
+  for (const entry of list) checkInteger(layer, name, entry, least);
+  return list;
+}
+
+/** A list as one number when all entries are equal, for messages. */
+export function compact(values: readonly number[]): string {
+  return values.every((value) => value === values[0]) ? String(values[0]) : `[${values.join(", ")}]`;
+}
+
+/**
+ * Refuses an input that is not `[batch, channels, …]` with `dimensions` spatial dimensions and, where given, `channels`.
+ *
+ * @param layer names the layer; put into words only when something is wrong.
+ * @throws ShapeError
+ */
+export function checkSpatial(
+  layer: { toString(): string },
+  input: Tensor,
+  dimensions: number,
+  channels?: number,
+): void {
+  if (input.rank !== dimensions + 2) {
+    const flat = input.rank === 2 ? " It comes after a Flatten or Linear: put it before." : "";
+    const unbatched =
+      input.rank === dimensions + 1 ? " A single sample needs a batch dimension: unsqueeze(x, 0)." : "";
+    throw new ShapeError(
+      `${layer}: expected an input of ${dimensions + 2} dimensions ${spatialShape(dimensions, channels)}, ` +
+        `got ${shapeText(input)}.${flat}${unbatched}`,
+    );
+  }
+  const got = input.shape[1];
+  if (channels !== undefined && got !== channels) {
+    throw new ShapeError(
+      `${layer}: expected ${channels} input channels, ${spatialShape(dimensions, channels)}, got ${got} in ` +
+        `${shapeText(input)}. Make its inChannels ${got}, or the layer before it give ${channels}.`,
+    );
+  }
+}
+
+function spatialShape(dimensions: number, channels: number | undefined): string {
+  const sizes = dimensions === 1 ? ["length"] : ["depth", "height", "width"].slice(-dimensions);
+  return `[${["batch", channels ?? "channels", ...sizes].join(", ")}]`;
+}
+
+/** A shape for a message. */
+export function shapeText(tensor: Tensor): string {
+  return `[${tensor.shape.join(", ")}]`;
+}

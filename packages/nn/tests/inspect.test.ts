@@ -1,0 +1,117 @@
+import { cpu } from "@nf/backend-cpu";
+import { generator, memory, type Tensor, use } from "@nf/core";
+import { beforeAll, describe, expect, it } from "vitest";
+import {
+  Conv2d,
+  Dropout,
+  Flatten,
+  inspect,
+  inspectModel,
+  Linear,
+  MaxPool2d,
+  Module,
+  ReLU,
+  sequential,
+} from "../src/index.ts";
+
+beforeAll(async () => {
+  await use(cpu());
+});
+
+function network() {
+  return sequential(
+    sequential(new Conv2d(1, 6, 5), new ReLU(), new MaxPool2d(2)),
+    new Flatten(),
+    sequential(new Linear(864, 100), new Dropout(0.5)),
+    new Linear(100, 10),
+  );
+}
+
+describe("inspect", () => {
+  it("draws the table", () => {
+    expect(`\n${inspect(network(), [1, 28, 28])}\n`).toBe(`
+Layer (Type)         Input           Output          Param #
+────────────────────────────────────────────────────────────
+Sequential           [1, 1, 28, 28]  [1, 10]          87,666
+├─ 0 (Sequential)    [1, 1, 28, 28]  [1, 6, 12, 12]      156
+│  ├─ 0 (Conv2d)     [1, 1, 28, 28]  [1, 6, 24, 24]      156
+│  ├─ 1 (ReLU)       [1, 6, 24, 24]  [1, 6, 24, 24]        0
+│  └─ 2 (MaxPool2d)  [1, 6, 24, 24]  [1, 6, 12, 12]        0
+├─ 1 (Flatten)       [1, 6, 12, 12]  [1, 864]              0
+├─ 2 (Sequential)    [1, 864]        [1, 100]         86,500
+│  ├─ 0 (Linear)     [1, 864]        [1, 100]         86,500
+│  └─ 1 (Dropout)    [1, 100]        [1, 100]              0
+└─ 3 (Linear)        [1, 100]        [1, 10]           1,010
+────────────────────────────────────────────────────────────
+Total params: 87,666
+Trainable params: 87,666
+Size: 342.4 KiB
+`);
+  });
+
+  it("gives the rows as data", () => {
+    const { rows, parameters, trainable, buffers, bytes } = inspectModel(network(), [1, 28, 28], {
+      batch: 3,
+    });
+    expect({ parameters, trainable, buffers, bytes }).toEqual({
+      parameters: 87_666,
+      trainable: 87_666,
+      buffers: 0,
+      bytes: 350_664,
+    });
+    expect(rows[2]).toEqual({
+      path: "0.0",
+      name: "0",
+      type: "Conv2d",
+      depth: 2,
+      inputs: [[3, 1, 28, 28]],
+      outputs: [[3, 6, 24, 24]],
+      parameters: 156,
+    });
+    expect(JSON.parse(JSON.stringify(rows))).toEqual(rows);
+  });
+
+  it("leaves mode, random state, forward and memory as they were", () => {
+    const model = network();
+    model.layers[2].eval();
+    const modes = model.modules().map((module) => module.training);
+    const random = generator().state();
+    const tensors = memory().liveTensors;
+    inspect(model, [1, 28, 28]);
+    expect(model.modules().map((module) => module.training)).toEqual(modes);
+    expect(generator().state()).toEqual(random);
+    expect(memory().liveTensors).toBe(tensors);
+    expect(model.modules().filter((module) => Object.hasOwn(module, "forward"))).toEqual([]);
+    expect(() => inspect(model, [1, 5, 5])).toThrow(/layer 2 of sequential: maxPool2d/);
+    expect(model.modules().map((module) => module.training)).toEqual(modes);
+    expect(model.modules().filter((module) => Object.hasOwn(module, "forward"))).toEqual([]);
+    expect(memory().liveTensors).toBe(tensors);
+  });
+
+  it("shows modules of several inputs and results, and those that were not called", () => {
+    class Pair extends Module {
+      readonly left = new Linear(4, 2);
+      readonly unused = new Linear(3, 3);
+      forward(x: Tensor): Tensor[] {
+        return [this.left.forward(x), x];
+      }
+    }
+    const text = inspect(new Pair(), [4]);
+    expect(text).toMatch(/^Pair +\[1, 4\] +\[1, 2\] \[1, 4\] +22$/m);
+    expect(text).toMatch(/^└─ unused \(Linear\) +not called +not called +12$/m);
+  });
+
+  it("sends the dtype it is told", () => {
+    let seen = "";
+    class Tokens extends Module {
+      forward(x: Tensor): Tensor {
+        seen = x.dtype;
+        return x;
+      }
+    }
+    inspect(new Tokens(), [8], { dtype: "i32" });
+    expect(seen).toBe("i32");
+    const wrong: object = { colour: true };
+    expect(() => inspect(new Tokens(), [8], wrong)).toThrow(/unknown option "colour"/);
+  });
+});

@@ -1,0 +1,70 @@
+import { cpu } from "@nf/backend-cpu";
+import { tensor, use } from "@nf/core";
+import { beforeAll, expect, it } from "vitest";
+import {
+  BCELoss,
+  BCEWithLogitsLoss,
+  CrossEntropyLoss,
+  HuberLoss,
+  L1Loss,
+  MSELoss,
+  NLLLoss,
+} from "../src/index.ts";
+
+beforeAll(async () => {
+  await use(cpu());
+});
+
+const classes = (...targets: number[]): ReturnType<typeof tensor> => tensor(targets, { dtype: "i32" });
+
+it("regression losses", async () => {
+  const [x, y] = [tensor([1, 2, 5]), tensor([1, 4, 2])];
+  expect(await new MSELoss().forward(x, y).item()).toBeCloseTo(13 / 3, 6);
+  expect(await new MSELoss({ reduction: "sum" }).forward(x, y).item()).toBe(13);
+  expect(await new MSELoss({ reduction: "none" }).forward(x, y).toArray()).toEqual([0, 4, 9]);
+  expect(await new L1Loss().forward(x, y).item()).toBeCloseTo(5 / 3, 6);
+  expect(await new HuberLoss({ delta: 2, reduction: "sum" }).forward(x, y).item()).toBe(2 + 2 * (3 - 1));
+});
+
+it("class losses", async () => {
+  const logits = tensor([
+    [2, 0, 0],
+    [0, 1, 0],
+  ]);
+  const first = Math.log(Math.exp(2) + 2) - 2;
+  const second = Math.log(Math.E + 2);
+  expect(await new CrossEntropyLoss().forward(logits, classes(0, 2)).item()).toBeCloseTo(
+    (first + second) / 2,
+    5,
+  );
+  const weight = tensor([1, 1, 3]);
+  const weighted = new CrossEntropyLoss({ weight });
+  expect(await weighted.forward(logits, classes(0, 2)).item()).toBeCloseTo((first + 3 * second) / 4, 5);
+  expect(Object.keys(weighted.stateDict())).toEqual(["weight"]);
+  const ignoring = new CrossEntropyLoss({ ignoreIndex: 2 });
+  expect(await ignoring.forward(logits, classes(0, 2)).item()).toBeCloseTo(first, 5);
+  const smooth = new CrossEntropyLoss({ labelSmoothing: 0.3 }).forward(logits, classes(0, 2));
+  const spread = (first + (first + 2) * 2) / 3;
+  const spread2 = (second - 1 + second * 2) / 3;
+  expect(await smooth.item()).toBeCloseTo((0.7 * (first + second) + 0.3 * (spread + spread2)) / 2, 5);
+  const logProbabilities = tensor([[-1, -2]]);
+  expect(await new NLLLoss().forward(logProbabilities, classes(1)).item()).toBe(2);
+});
+
+it("binary losses", async () => {
+  const target = tensor([1, 0]);
+  expect(await new BCELoss().forward(tensor([0.5, 0.5]), target).item()).toBeCloseTo(Math.LN2, 6);
+  const loss = new BCEWithLogitsLoss({ reduction: "none" }).forward(tensor([1e4, 1e4]), target);
+  expect(await loss.toArray()).toEqual([0, 1e4]);
+  const weighted = new BCEWithLogitsLoss({ posWeight: tensor([3]), reduction: "none" });
+  const [positive, negative] = await weighted.forward(tensor([0, 0]), target).data();
+  expect(positive).toBeCloseTo(3 * Math.LN2, 6);
+  expect(negative).toBeCloseTo(Math.LN2, 6);
+});
+
+it("options that a loss does not have", () => {
+  const option: object = { weight: tensor([1]) };
+  expect(() => new MSELoss(option)).toThrow(/MSELoss: unknown option "weight"/);
+  const reduction: object = { reduction: "median" };
+  expect(() => new L1Loss(reduction)).toThrow(/L1Loss: reduction must be one of/);
+});

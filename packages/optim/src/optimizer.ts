@@ -1,0 +1,194 @@
+import { checkOptions, noGrad, OptionError, runUpdate, Tensor, zeroGrad } from "@nf/core";
+import type { Algorithm } from "./algorithm.ts";
+import { checkSlots, copySlots, newSlot, type OptimizerStateDict, type SavedGroup } from "./state-dict.ts";
+
+/** Parameters with settings of their own; what is missing comes from the optimiser's options. */
+export type ParamGroup<O> = Readonly<Partial<O>> & { readonly params: Iterable<Tensor> };
+
+/** What an optimiser is made for: parameters, or groups of them. */
+export type ParamGroups<O> = Iterable<Tensor> | Iterable<ParamGroup<O>>;
+
+/** A group with all its settings. They may be changed between steps. */
+export type ResolvedGroup<O> = O & { readonly params: readonly Tensor[] };
+
+/** What an optimiser keeps for one parameter. */
+export interface ParameterState {
+  /** Steps so far. */
+  count: number;
+  /** Tensors by slot name, shaped like the parameter. */
+  readonly slots: Map<string, Tensor>;
+}
+
+/**
+ * Base class of the optimisers. `step()` writes into the parameters; their identity stays, and when a model moves to
+ * another backend, what is kept for them follows.
+ */
+export abstract class Optimizer<O extends { lr: number }> {
+  /** The groups, each with all settings; change them to schedule one. */
+  readonly paramGroups: readonly ResolvedGroup<O>[];
+  private readonly algorithm: Algorithm<O>;
+  private readonly states = new Map<Tensor, ParameterState>();
+
+  /** @throws OptionError for unknown options, values out of range, no parameters, or one that appears twice. */
+  constructor(algorithm: Algorithm<O>, params: ParamGroups<O>, options: Readonly<Partial<O>>) {
+    const { name, defaults } = algorithm;
+    const settings = Object.keys(defaults);
+    checkOptions(name, options, settings);
+    this.algorithm = algorithm;
+    this.paramGroups = groupsOf(name, params, options).map((group): ResolvedGroup<O> => {
+      checkOptions(`${name} group`, group.settings, ["params", ...settings]);
+      const resolved = { ...defaults, ...options, ...group.settings, params: [...group.params] };
+      algorithm.check(resolved);
+      return resolved;
+    });
+    checkParameters(
+      name,
+      this.paramGroups.flatMap((group) => group.params),
+    );
+  }
+
+  /** Learning rate of the first group. Setting it sets that of every group. */
+  get lr(): number {
+    return this.paramGroups[0]?.lr ?? this.algorithm.defaults.lr;
+  }
+
+  set lr(value: number) {
+    for (const group of this.paramGroups) group.lr = value;
+  }
+
+  /** Forgets the gradients of all parameters, and ends what the last backward left readable. */
+  zeroGrad(): void {
+    zeroGrad(this.parameters());
+  }
+
+  /** Moves each parameter that has a gradient one step. Leaves nothing behind but its state. */
+  step(): void {
+    const { algorithm } = this;
+    noGrad(() => {
+      for (const group of this.paramGroups) {
+        algorithm.check(group);
+        for (const parameter of group.params) {
+          if (parameter.grad !== null) this.stepOne(group, parameter, parameter.grad);
+        }
+      }
+    });
+  }
+
+  /** The optimiser's state for a checkpoint. The tensors are its own, not copies. */
+  stateDict(): OptimizerStateDict {
+    const parameters = this.parameters();
+    const state: Record<string, { count: number; slots: Record<string, Tensor> }> = {};
+    parameters.forEach((parameter, position) => {
+      const kept = this.states.get(parameter);
+      if (kept !== undefined) state[position] = { count: kept.count, slots: Object.fromEntries(kept.slots) };
+    });
+    const paramGroups = this.paramGroups.map((group): SavedGroup => {
+      return { ...group, params: group.params.map((parameter) => parameters.indexOf(parameter)) };
+    });
+    return { optimizer: this.algorithm.name, state, paramGroups };
+  }
+
+  /**
+   * Copies a state dict of the same optimiser over the same parameters: tensors, step counts and the groups' settings.
+   *
+   * @throws OptionError or ShapeError if it does not fit; nothing is loaded then.
+   */
+  loadStateDict(dict: OptimizerStateDict): void {
+    const { name, defaults } = this.algorithm;
+    const parameters = this.parameters();
+    const sizes = dict.paramGroups.map((group) => group.params.length).join(", ");
+    const expected = this.paramGroups.map((group) => group.params.length).join(", ");
+    if (dict.optimizer !== name || sizes !== expected) {
+      throw new OptionError(
+        `${name} loadStateDict: expected a state of ${name} with groups of [${expected}] parameters, ` +
+          `got one of ${dict.optimizer} with [${sizes}].`,
+      );
+    }
+    const groups = dict.paramGroups.map((saved, index): O => {
+      const settings = Object.fromEntries(Object.keys(defaults).map((key) => [key, saved[key]]));
+      const resolved = { ...(this.paramGroups[index] as O), ...settings };
+      this.algorithm.check(resolved);
+      return resolved;
+    });
+    const entries = Object.entries(dict.state).map(([position, saved]) => {
+      const parameter = parameters[Number(position)];
+      if (parameter === undefined)
+        throw new OptionError(`${name} loadStateDict: there is no parameter ${position}.`);
+      checkSlots(name, position, saved, parameter);
+      return { parameter, saved };
+    });
+
+    for (const { slots } of this.states.values()) for (const tensor of slots.values()) tensor.dispose();
+    this.states.clear();
+    for (const { parameter, saved } of entries) {
+      this.states.set(parameter, { count: saved.count, slots: copySlots(saved, parameter) });
+    }
+    for (const [index, settings] of groups.entries()) Object.assign(this.paramGroups[index] as O, settings);
+  }
+
+  /** All parameters, group by group. */
+  parameters(): readonly Tensor[] {
+    return this.paramGroups.flatMap((group) => group.params);
+  }
+
+  private stepOne(group: ResolvedGroup<O>, parameter: Tensor, gradient: Tensor): void {
+    const state = this.states.get(parameter) ?? { count: 0, slots: new Map<string, Tensor>() };
+    this.states.set(parameter, state);
+    let fresh = false;
+    const tensors = [parameter];
+    for (const slot of this.algorithm.slots(group)) {
+      let tensor = state.slots.get(slot);
+      if (tensor === undefined) {
+        tensor = newSlot(parameter);
+        state.slots.set(slot, tensor);
+        fresh = true;
+      }
+      tensors.push(tensor);
+    }
+    state.count++;
+    const { update, numbers } = this.algorithm.step(group, state.count, fresh);
+    runUpdate(update, tensors, [gradient], numbers);
+  }
+}
+
+/** Each group's parameters and settings; one group with the common `options` where parameters were given. */
+function groupsOf<O>(
+  optimizer: string,
+  params: ParamGroups<O>,
+  options: Readonly<Partial<O>>,
+): readonly { readonly params: Iterable<Tensor>; readonly settings: Readonly<Partial<O>> }[] {
+  if (typeof params !== "object" || params === null || !(Symbol.iterator in params)) {
+    throw new OptionError(
+      `${optimizer}: pass the parameters, as in new ${optimizer}(model.parameters(), { lr: 1e-3 }).`,
+    );
+  }
+  const tensors: Tensor[] = [];
+  const groups: ParamGroup<O>[] = [];
+  for (const entry of params) {
+    if (entry instanceof Tensor) tensors.push(entry);
+    else groups.push(entry);
+  }
+  if (tensors.length > 0 && groups.length > 0) {
+    throw new OptionError(`${optimizer}: pass either parameters or groups, not both.`);
+  }
+  if (groups.length === 0) return [{ params: tensors, settings: options }];
+  return groups.map((group) => ({ params: group.params, settings: group }));
+}
+
+function checkParameters(optimizer: string, parameters: readonly Tensor[]): void {
+  if (parameters.length === 0) throw new OptionError(`${optimizer}: there are no parameters to optimise.`);
+  const seen = new Set<Tensor>();
+  parameters.forEach((parameter, position) => {
+    if (!(parameter instanceof Tensor))
+      throw new OptionError(`${optimizer}: parameter ${position} is not a tensor.`);
+    if (seen.has(parameter)) throw new OptionError(`${optimizer}: parameter ${position} appears twice.`);
+    if (!parameter.isLeaf || !(parameter.requiresGrad || parameter.isParameter)) {
+      throw new OptionError(
+        `${optimizer}: parameter ${position} of shape [${parameter.shape.join(", ")}] ` +
+          (parameter.isLeaf ? "does not require a gradient. " : "is the result of an operation. ") +
+          "Make it with parameter(tensor) or { requiresGrad: true }.",
+      );
+    }
+    seen.add(parameter);
+  });
+}
