@@ -1,4 +1,4 @@
-import type { Backend, ConvCall, DType, View } from "@nf/core";
+import { type Backend, type ConvCall, contiguousView, type DType, type View } from "@nf/core";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cpu } from "../src/index.ts";
@@ -245,6 +245,52 @@ describe("conv", () => {
       },
       "f64",
       false,
+    );
+  });
+
+  it("takes large images a few at a time", () => {
+    const [images, size, step] = [3, 2_200_000, 100_000];
+    const pixels = size / step;
+    const values = Float32Array.from({ length: images * size }, (_, i) =>
+      i % step === 0 ? i / step + 1 : 7,
+    );
+    const x = contiguousView(backend.allocate(values.byteLength), "f32", [images, 1, size]);
+    backend.write(x.buffer, 0, new Uint8Array(values.buffer));
+    const w = upload(backend, "f32", [1, 1, 1], [2]);
+    const y = blank(backend, "f32", [images, 1, pixels]);
+    const geometry = { groups: 1, stride: [step], dilation: [1], padding: [[0, 0]] } as const;
+    run(backend, {
+      kernel: "conv",
+      inputs: [x, w],
+      outputs: [y],
+      attributes: { ...geometry, pass: "forward" },
+    });
+    const counted = Array.from({ length: images * pixels }, (_, i) => i + 1);
+    expect(download(backend, y)).toEqual(counted.map((value) => 2 * value));
+    const dw = blank(backend, "f32", [1, 1, 1]);
+    run(backend, {
+      kernel: "conv",
+      inputs: [y, x],
+      outputs: [dw],
+      attributes: { ...geometry, pass: "weightGrad" },
+    });
+    expect(download(backend, dw)).toEqual([counted.reduce((sum, value) => sum + 2 * value * value, 0)]);
+    run(backend, {
+      kernel: "conv",
+      inputs: [y, w],
+      outputs: [x],
+      attributes: { ...geometry, pass: "inputGrad" },
+    });
+    const bytes = (backend.readSync as NonNullable<Backend["readSync"]>).call(
+      backend,
+      x.buffer,
+      0,
+      values.byteLength,
+    );
+    const dx = new Float32Array(bytes.buffer);
+    expect(counted.map((_, i) => dx[i * step])).toEqual(counted.map((value) => 4 * value));
+    expect(dx.reduce((sum, value) => sum + Math.abs(value), 0)).toBe(
+      counted.reduce((sum, value) => sum + 4 * value, 0),
     );
   });
 

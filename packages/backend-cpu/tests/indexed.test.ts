@@ -301,6 +301,37 @@ describe("sort", () => {
     );
   });
 
+  it("keeps NaN last in lines of any length", () => {
+    const lines = fc.array(fc.oneof(fc.integer({ min: -3, max: 3 }), fc.constant(NaN)), {
+      minLength: 1,
+      maxLength: 80,
+    });
+    fc.assert(
+      fc.property(lines, fc.boolean(), (line, descending) => {
+        const shape = [line.length];
+        const [out, positions] = [blank(backend, "f64", shape), blank(backend, "i32", shape)];
+        const inputs = [upload(backend, "f64", shape, line)];
+        run(backend, {
+          kernel: "sort",
+          inputs,
+          outputs: [out, positions],
+          attributes: { axis: 0, descending },
+        });
+        const indices = [...line.keys()];
+        const numbers = indices.filter((i) => !Number.isNaN(line[i]));
+        const order = [
+          ...numbers.sort(
+            (i, j) => ((line[i] as number) - (line[j] as number)) * (descending ? -1 : 1) || i - j,
+          ),
+          ...indices.filter((i) => Number.isNaN(line[i])),
+        ];
+        expect(download(backend, positions)).toEqual(order);
+        expect(download(backend, out)).toEqual(order.map((i) => line[i]));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   it("puts NaN last in both directions, in order of appearance", () => {
     const input = [NaN, 2, Infinity, NaN, -Infinity, 1];
     for (const [descending, values, order] of [

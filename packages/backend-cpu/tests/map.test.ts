@@ -74,6 +74,40 @@ const withCoordinates = program("grid", ["i32"], [], ([x]) =>
   s.add(s.mul(s.coordinate(-2), 10), s.add(s.coordinate(-1), x)),
 );
 
+/** Random programs of shared subexpressions over floats, integers and conditions. */
+const randomPrograms: fc.Arbitrary<Program> = fc
+  .tuple(
+    fc.array(fc.tuple(fc.nat(9), fc.nat(), fc.nat(), fc.nat()), { minLength: 1, maxLength: 30 }),
+    fc.constantFrom<"f32" | "f64">("f32", "f64"),
+  )
+  .map(([steps, dtype]) =>
+    program(
+      "random",
+      [dtype, dtype],
+      [dtype],
+      ([x, y], [p]) => {
+        const floats: s.Expr[] = [x as s.Expr, y as s.Expr, p as s.Expr, s.constant(-0.7, dtype)];
+        const ints: s.Expr[] = [s.coordinate(-1), s.coordinate(-2), s.constant(-3, "i32")];
+        for (const [op, a, b, c] of steps) {
+          const [f, g, h] = [a, b, c].map((n) => floats[n % floats.length]) as [s.Expr, s.Expr, s.Expr];
+          const [j, k] = [a, b].map((n) => ints[n % ints.length]) as [s.Expr, s.Expr];
+          if (op === 0) floats.push(s.sub(f, s.neg(s.add(g, h))));
+          else if (op === 1) floats.push(s.mul(f, s.div(g, h)));
+          else if (op === 2) floats.push(s.select(s.and(s.lt(f, g), s.not(s.isNaN(h))), h, s.neg(f)));
+          else if (op === 3) floats.push(s.max(f, s.tanh(g)));
+          else if (op === 4) floats.push(s.mod(s.sqrt(s.abs(f)), s.exp(g)));
+          else if (op === 5) floats.push(s.cast(s.eq(s.le(f, g), s.xor(s.ne(j, k), s.isInf(h))), dtype));
+          else if (op === 6) floats.push(s.cast(s.shr(s.mul(j, s.sub(k, 5)), 1), dtype));
+          else if (op === 7) ints.push(s.bitcast(s.cast(f, "u32"), "i32"));
+          else if (op === 8) ints.push(s.add(s.shl(j, 2), s.neg(k)));
+          else ints.push(s.select(s.le(f, g), s.not(j), s.min(j, k)));
+        }
+        return [floats.at(-1) as s.Expr, ints.at(-1) as s.Expr, floats[floats.length >> 1] as s.Expr];
+      },
+      { strict: dtype === "f32" },
+    ),
+  );
+
 describe("map", () => {
   it("equals the reference over any shape and layout, compiled and interpreted", () => {
     fc.assert(
@@ -261,6 +295,30 @@ describe("map", () => {
         );
       }
     }
+  });
+
+  it("prints what the interpreter computes: random strict programs, and f64 ones, agree to the last bit", () => {
+    fc.assert(
+      fc.property(randomPrograms, fc.integer({ min: 0, max: 1000 }), (prog, seed) => {
+        const dtype = prog.inputs[0] as "f32" | "f64";
+        const shape = [3, 5];
+        const [first, second] = [compiled, interpreted].map((backend) => {
+          const inputs = [0, 1].map((shift) =>
+            upload(
+              backend,
+              dtype,
+              shape,
+              Array.from({ length: 15 }, (_, i) => Math.tan(i * 3.7 + shift + seed)),
+            ),
+          );
+          const outputs = prog.results.map((result) => blank(backend, result.dtype, shape));
+          runMap(backend, prog, inputs, outputs, [0.3]);
+          return outputs.map((out) => download(backend, out));
+        });
+        expect(first).toEqual(second);
+      }),
+      { numRuns: 300 },
+    );
   });
 
   it("does integer and bit arithmetic with 32-bit wrap-around", () => {

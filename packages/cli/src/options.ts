@@ -13,7 +13,7 @@ export type DataName = (typeof DATA_NAMES)[number];
 export type OptimizerName = (typeof OPTIMIZER_NAMES)[number];
 
 /** Highest learning rate of a run, unless `--lr` gives another. */
-export const LEARNING_RATES: Readonly<Record<OptimizerName, number>> = { adam: 4e-3, sgd: 1e-2 };
+export const LEARNING_RATES: Readonly<Record<OptimizerName, number>> = { adam: 6e-3, sgd: 1e-2 };
 
 /** Options that every command has. */
 export interface CommonOptions {
@@ -32,6 +32,8 @@ export interface TrainOptions extends CommonOptions {
   /** Images a step. */
   readonly batch: number;
   readonly seed: number;
+  /** Move each training image by up to a pixel, another way in every epoch. */
+  readonly shift: boolean;
   readonly optimizer: OptimizerName;
   /** Learning rate; the optimiser's usual one when absent. */
   readonly lr?: number;

@@ -67,6 +67,9 @@ function addTrain(program: Command, actions: Actions, finish: (code: number) => 
         .default(42),
     )
     .addOption(
+      new Option("--no-shift", "train on the images as they are, instead of moving each by up to a pixel"),
+    )
+    .addOption(
       new Option("--optimizer <name>", "the optimiser").choices([...OPTIMIZER_NAMES]).default("adam"),
     )
     .addOption(

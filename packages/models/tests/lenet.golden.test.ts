@@ -73,7 +73,7 @@ describe("LeNet follows PyTorch from the same weights on the same digits", () =>
     const model = lenet();
     model.loadStateDict(weights());
     const criterion = new CrossEntropyLoss();
-    const optimizer: Optimizer<{ lr: number }> = new OPTIMIZERS[name](model.parameters(), options);
+    const optimizer: Optimizer = new OPTIMIZERS[name](model.parameters(), options);
     const losses: number[] = [];
     for (let step = 0; step < steps; step++) {
       const [from, to] = [step * inputs.batch, (step + 1) * inputs.batch];

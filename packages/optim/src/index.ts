@@ -1,4 +1,5 @@
 export { Adam, type AdamOptions, type AdamSettings, AdamW, adam, adamw } from "./adam.ts";
+export type { Algorithm, Step } from "./algorithm.ts";
 export { Optimizer, type ParamGroup, type ParamGroups, type ResolvedGroup } from "./optimizer.ts";
 export type { PureOptimizer, PureState, PureUpdateOptions } from "./pure.ts";
 export { SGD, type SGDOptions, type SGDSettings, sgd } from "./sgd.ts";

@@ -23,7 +23,7 @@ export interface ParameterState {
  * Base class of the optimisers. `step()` writes into the parameters; their identity stays, and when a model moves to
  * another backend, what is kept for them follows.
  */
-export abstract class Optimizer<O extends { lr: number }> {
+export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
   /** The groups, each with all settings; change them to schedule one. */
   readonly paramGroups: readonly ResolvedGroup<O>[];
   private readonly algorithm: Algorithm<O>;
@@ -41,10 +41,7 @@ export abstract class Optimizer<O extends { lr: number }> {
       algorithm.check(resolved);
       return resolved;
     });
-    checkParameters(
-      name,
-      this.paramGroups.flatMap((group) => group.params),
-    );
+    checkParameters(name, this.parameters());
   }
 
   /** Learning rate of the first group. Setting it sets that of every group. */
@@ -78,12 +75,13 @@ export abstract class Optimizer<O extends { lr: number }> {
   stateDict(): OptimizerStateDict {
     const parameters = this.parameters();
     const state: Record<string, { count: number; slots: Record<string, Tensor> }> = {};
-    parameters.forEach((parameter, position) => {
+    for (const [index, parameter] of parameters.entries()) {
       const kept = this.states.get(parameter);
-      if (kept !== undefined) state[position] = { count: kept.count, slots: Object.fromEntries(kept.slots) };
-    });
+      if (kept !== undefined) state[index] = { count: kept.count, slots: Object.fromEntries(kept.slots) };
+    }
+    let position = 0;
     const paramGroups = this.paramGroups.map((group): SavedGroup => {
-      return { ...group, params: group.params.map((parameter) => parameters.indexOf(parameter)) };
+      return { ...group, params: group.params.map(() => position++) };
     });
     return { optimizer: this.algorithm.name, state, paramGroups };
   }
@@ -112,17 +110,22 @@ export abstract class Optimizer<O extends { lr: number }> {
     });
     const entries = Object.entries(dict.state).map(([position, saved]) => {
       const parameter = parameters[Number(position)];
-      if (parameter === undefined)
+      if (parameter === undefined) {
         throw new OptionError(`${name} loadStateDict: there is no parameter ${position}.`);
+      }
       checkSlots(name, position, saved, parameter);
       return { parameter, saved };
     });
 
+    // The old state may be what is being loaded: copy before it ends.
+    const copies = entries.map(({ parameter, saved }) => ({
+      parameter,
+      count: saved.count,
+      slots: copySlots(saved, parameter),
+    }));
     for (const { slots } of this.states.values()) for (const tensor of slots.values()) tensor.dispose();
     this.states.clear();
-    for (const { parameter, saved } of entries) {
-      this.states.set(parameter, { count: saved.count, slots: copySlots(saved, parameter) });
-    }
+    for (const { parameter, count, slots } of copies) this.states.set(parameter, { count, slots });
     for (const [index, settings] of groups.entries()) Object.assign(this.paramGroups[index] as O, settings);
   }
 
@@ -179,8 +182,9 @@ function checkParameters(optimizer: string, parameters: readonly Tensor[]): void
   if (parameters.length === 0) throw new OptionError(`${optimizer}: there are no parameters to optimise.`);
   const seen = new Set<Tensor>();
   parameters.forEach((parameter, position) => {
-    if (!(parameter instanceof Tensor))
+    if (!(parameter instanceof Tensor)) {
       throw new OptionError(`${optimizer}: parameter ${position} is not a tensor.`);
+    }
     if (seen.has(parameter)) throw new OptionError(`${optimizer}: parameter ${position} appears twice.`);
     if (!parameter.isLeaf || !(parameter.requiresGrad || parameter.isParameter)) {
       throw new OptionError(

@@ -19,7 +19,7 @@ beforeAll(async () => {
   await use(cpu());
 });
 
-function descend(optimizer: Optimizer<{ lr: number }>, steps: number, loss: () => Tensor): void {
+function descend(optimizer: Optimizer, steps: number, loss: () => Tensor): void {
   for (let step = 0; step < steps; step++) {
     optimizer.zeroGrad();
     loss().backward();
@@ -103,6 +103,18 @@ describe("state", () => {
       }
       descend(optimizer, 3, squares(a, b));
       return [await a.toArray(), await b.toArray()];
+    };
+    expect(await run(true)).toEqual(await run(false));
+  });
+
+  it("can be loaded into the optimiser that it came from", async () => {
+    const run = async (reload: boolean): Promise<unknown> => {
+      const [a] = pair();
+      const optimizer = new Adam([a], { lr: 0.1 });
+      descend(optimizer, 2, squares(a));
+      if (reload) optimizer.loadStateDict(optimizer.stateDict());
+      descend(optimizer, 2, squares(a));
+      return a.toArray();
     };
     expect(await run(true)).toEqual(await run(false));
   });

@@ -30,7 +30,7 @@ const GRADIENTS = [
 
 interface Case {
   readonly name: string;
-  readonly make: (params: readonly Tensor[]) => Optimizer<{ lr: number }>;
+  readonly make: (params: readonly Tensor[]) => Optimizer;
   readonly pure: () => PureOptimizer;
   readonly reference: Reference;
 }

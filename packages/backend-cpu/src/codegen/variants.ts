@@ -33,13 +33,6 @@ export function sameDTypes(
   return true;
 }
 
-/** Whether two lists of numbers are equal. */
-export function sameNumbers(a: readonly number[], b: readonly number[]): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
-}
-
 /** Dtypes of inputs, then outputs. */
 export function dtypesOf(inputs: readonly View[], outputs: readonly View[]): readonly DType[] {
   return [...inputs, ...outputs].map((view) => view.dtype);

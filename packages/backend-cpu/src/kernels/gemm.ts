@@ -74,17 +74,15 @@ function makeEngine(): Engine {
 
   /** Adds a panel of A, from `ao`, times a panel of B, from `bo`, to the tile of C at `co`. */
   function multiplyPanels(depth: number, ao: number, bo: number, co: number): void {
-    const row1 = (co + COLUMNS) | 0;
-    const row2 = (row1 + COLUMNS) | 0;
-    let c00 = c[co];
-    let c01 = c[(co + 1) | 0];
-    let c02 = c[(co + 2) | 0];
-    let c10 = c[row1];
-    let c11 = c[(row1 + 1) | 0];
-    let c12 = c[(row1 + 2) | 0];
-    let c20 = c[row2];
-    let c21 = c[(row2 + 1) | 0];
-    let c22 = c[(row2 + 2) | 0];
+    let c00 = 0;
+    let c01 = 0;
+    let c02 = 0;
+    let c10 = 0;
+    let c11 = 0;
+    let c12 = 0;
+    let c20 = 0;
+    let c21 = 0;
+    let c22 = 0;
     let i = ao | 0;
     let j = bo | 0;
     const end = (i + Math.imul(depth, TILE)) | 0;
@@ -107,15 +105,17 @@ function makeEngine(): Engine {
       i = (i + TILE) | 0;
       j = (j + TILE) | 0;
     }
-    c[co] = c00;
-    c[(co + 1) | 0] = c01;
-    c[(co + 2) | 0] = c02;
-    c[row1] = c10;
-    c[(row1 + 1) | 0] = c11;
-    c[(row1 + 2) | 0] = c12;
-    c[row2] = c20;
-    c[(row2 + 1) | 0] = c21;
-    c[(row2 + 2) | 0] = c22;
+    const row1 = (co + COLUMNS) | 0;
+    const row2 = (row1 + COLUMNS) | 0;
+    c[co] += c00;
+    c[(co + 1) | 0] += c01;
+    c[(co + 2) | 0] += c02;
+    c[row1] += c10;
+    c[(row1 + 1) | 0] += c11;
+    c[(row1 + 2) | 0] += c12;
+    c[row2] += c20;
+    c[(row2 + 1) | 0] += c21;
+    c[(row2 + 2) | 0] += c22;
   }
 
   function multiplyBlock(rows: number, columns: number, depth: number): void {

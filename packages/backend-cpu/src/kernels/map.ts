@@ -2,7 +2,8 @@ import { allContiguous, interpretMap, type MapCall, mergeViews, type Program, ty
 import { elementsIn, elementsOf } from "../buffer.ts";
 import { innerStep } from "../codegen/loops.ts";
 import { compileMap } from "../codegen/map.ts";
-import { type CompiledKernel, dtypesOf, type Layout, sameDTypes, sameNumbers } from "../codegen/variants.ts";
+import { Plans, sameNumbers } from "../codegen/plans.ts";
+import { type CompiledKernel, dtypesOf, type Layout, sameDTypes } from "../codegen/variants.ts";
 import { ByProgram, type Context } from "../context.ts";
 
 interface Variant {
@@ -10,10 +11,19 @@ interface Variant {
   readonly run: CompiledKernel;
 }
 
+/** A strided call worked out: its merged space, and the kernel for it. */
+interface StridedPlan {
+  readonly shape: readonly number[];
+  /** View by view. */
+  readonly strides: readonly number[];
+  readonly run: CompiledKernel;
+}
+
 /** Compiled variants of one program: those over gapless views, and the others. */
 class MapVariants {
   private readonly flat: Variant[] = [];
   private readonly strided: Variant[] = [];
+  private readonly plans = new Plans<StridedPlan>();
   private readonly program: Program;
 
   constructor(program: Program) {
@@ -31,28 +41,29 @@ class MapVariants {
     return this.add(this.flat, layout);
   }
 
-  /** The kernel for a merged space. */
-  forSpace(
-    inputs: readonly View[],
-    outputs: readonly View[],
-    strides: readonly (readonly number[])[],
-    rank: number,
-    coordinates: readonly number[],
-  ): CompiledKernel {
+  /** The merged space and its kernel for any views. */
+  forStrided(inputs: readonly View[], outputs: readonly View[]): StridedPlan {
+    let plan = this.plans.find(inputs, outputs);
+    if (plan === undefined) {
+      plan = this.plan(inputs, outputs);
+      this.plans.add(inputs, outputs, plan);
+    }
+    return plan;
+  }
+
+  private plan(inputs: readonly View[], outputs: readonly View[]): StridedPlan {
+    const { shape, strides, dimensions } = mergeViews(inputs, outputs, this.program.coordinates);
+    const rank = shape.length;
     const steps = strides.map((list) => innerStep(list[rank - 1] as number));
-    for (let i = 0; i < this.strided.length; i++) {
-      const variant = this.strided[i] as Variant;
-      const { layout } = variant;
-      if (
+    const variant = this.strided.find(
+      ({ layout }) =>
         layout.rank === rank &&
         sameNumbers(layout.steps, steps) &&
-        sameNumbers(layout.coordinates, coordinates) &&
-        sameDTypes(layout.dtypes, inputs, outputs)
-      ) {
-        return variant.run;
-      }
-    }
-    return this.add(this.strided, { rank, dtypes: dtypesOf(inputs, outputs), steps, coordinates });
+        sameNumbers(layout.coordinates, dimensions) &&
+        sameDTypes(layout.dtypes, inputs, outputs),
+    );
+    const layout: Layout = { rank, dtypes: dtypesOf(inputs, outputs), steps, coordinates: dimensions };
+    return { shape, strides: strides.flat(), run: variant?.run ?? this.add(this.strided, layout) };
   }
 
   private add(variants: Variant[], layout: Layout): CompiledKernel {
@@ -92,14 +103,8 @@ export function makeMap(context: Context): (call: MapCall) => void {
       sizes[0] = (outputs[0] as View).size;
       known.forFlat(inputs, outputs)(arrays, offsets, sizes, NO_STRIDES, params);
     } else {
-      const { shape, strides, dimensions } = mergeViews(inputs, outputs, program.coordinates);
-      known.forSpace(inputs, outputs, strides, shape.length, dimensions)(
-        arrays,
-        offsets,
-        shape,
-        strides.flat(),
-        params,
-      );
+      const { shape, strides, run } = known.forStrided(inputs, outputs);
+      run(arrays, offsets, shape, strides, params);
     }
     // Freed buffers must not live on in here.
     arrays.fill(undefined);

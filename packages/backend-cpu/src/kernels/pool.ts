@@ -4,11 +4,14 @@ import { type DenseFloats, readFloats, writeFloats } from "../dense.ts";
 import type { Workspace } from "../workspace.ts";
 import { spatial, type Triple, triple, volume, type WindowGeometry, windowGeometry } from "./window.ts";
 
-/** One window, clipped to the input: first element and end along each dimension, in steps of the dilation. */
-interface Clipped {
-  readonly start: [number, number, number];
-  readonly end: [number, number, number];
+/** For each output position along a dimension: the first element of its window inside the input, and the end. */
+interface Span {
+  readonly start: Int32Array;
+  readonly end: Int32Array;
 }
+
+/** Spans along the three dimensions. */
+type Spans = readonly [Span, Span, Span];
 
 /** Makes the `pool` kernel. */
 export function makePool({ workspace }: Context): (call: PoolCall) => void {
@@ -21,11 +24,21 @@ export function makePool({ workspace }: Context): (call: PoolCall) => void {
     const geometry = windowGeometry(attributes, spatial(x), spatial(out), attributes.kernelSize);
     const planes = (x.shape[0] as number) * (x.shape[1] as number);
     const source = readFloats(x, workspace, "pool x");
-    const divisors = attributes.kind === "mean" ? windowDivisors(call, geometry, workspace) : undefined;
+    const spans = makeSpans(geometry);
+    const pixels = volume(geometry.outSize);
     if (isForward) {
       writeFloats(out, workspace, "pool out", (to) => {
-        if (divisors === undefined) maxForward(geometry, planes, source, to);
-        else meanForward(geometry, planes, source, divisors, to);
+        if (attributes.kind === "mean") {
+          meanForward(geometry, spans, planes, source, windowDivisors(call, geometry, workspace), to);
+          return;
+        }
+        const positions = workspace.int32("pool positions", pixels);
+        for (let plane = 0; plane < planes; plane++) {
+          greatestPositions(geometry, spans, source, plane, positions);
+          const at = to.offset + plane * pixels;
+          for (let p = 0; p < pixels; p++)
+            to.data[at + p] = positions[p] < 0 ? -Infinity : source.data[positions[p]];
+        }
       });
       return;
     }
@@ -33,37 +46,36 @@ export function makePool({ workspace }: Context): (call: PoolCall) => void {
     const result = call.outputs[0] as View;
     writeFloats(result, workspace, "pool result", (to) => {
       to.data.fill(0, to.offset, to.offset + result.size);
-      if (divisors === undefined) maxBackward(geometry, planes, gradient, source, to);
-      else meanBackward(geometry, planes, gradient, divisors, to);
+      if (attributes.kind === "mean") {
+        meanBackward(geometry, spans, planes, gradient, windowDivisors(call, geometry, workspace), to);
+        return;
+      }
+      const positions = workspace.int32("pool positions", pixels);
+      const shift = to.offset - source.offset;
+      for (let plane = 0; plane < planes; plane++) {
+        greatestPositions(geometry, spans, source, plane, positions);
+        const at = gradient.offset + plane * pixels;
+        for (let p = 0; p < pixels; p++)
+          if (positions[p] >= 0) to.data[positions[p] + shift] += gradient.data[at + p];
+      }
     });
   };
 }
 
-/** Clips the window of an output pixel to the input. */
-function clip(geometry: WindowGeometry, axis: 0 | 1 | 2, pixel: number, window: Clipped): void {
-  const { stride, dilation, before, kernelSize, inSize } = geometry;
-  const first = pixel * stride[axis] - before[axis];
-  const step = dilation[axis];
-  const skipped = first < 0 ? Math.ceil(-first / step) : 0;
-  window.start[axis] = first + skipped * step;
-  window.end[axis] = Math.min(inSize[axis], first + (kernelSize[axis] - 1) * step + 1);
-}
-
-/** Visits every output pixel of a plane with its clipped window, in row-major order. */
-function eachWindow(geometry: WindowGeometry, visit: (pixel: number, window: Clipped) => void): void {
-  const { outSize } = geometry;
-  const window: Clipped = { start: [0, 0, 0], end: [0, 0, 0] };
-  let pixel = 0;
-  for (let z = 0; z < outSize[0]; z++) {
-    clip(geometry, 0, z, window);
-    for (let y = 0; y < outSize[1]; y++) {
-      clip(geometry, 1, y, window);
-      for (let x = 0; x < outSize[2]; x++) {
-        clip(geometry, 2, x, window);
-        visit(pixel++, window);
-      }
+/** Clips the windows along each dimension to the input. */
+function makeSpans({ stride, dilation, before, kernelSize, inSize, outSize }: WindowGeometry): Spans {
+  const along = (axis: 0 | 1 | 2): Span => {
+    const start = new Int32Array(outSize[axis]);
+    const end = new Int32Array(outSize[axis]);
+    const step = dilation[axis];
+    for (let i = 0; i < outSize[axis]; i++) {
+      const first = i * stride[axis] - before[axis];
+      start[i] = first < 0 ? first + Math.ceil(-first / step) * step : first;
+      end[i] = Math.min(inSize[axis], first + (kernelSize[axis] - 1) * step + 1);
     }
-  }
+    return { start, end };
+  };
+  return [along(0), along(1), along(2)];
 }
 
 /** What each window's sum is divided by: its elements inside the input, or inside the counted padding too. */
@@ -87,136 +99,129 @@ function windowDivisors(
         0,
       )
     : none;
+  const { before: padding, inSize, outSize, dilation } = geometry;
   // The counted padding taken as part of the input: elements of a window inside it are counted by clipping.
-  const grown: WindowGeometry = {
+  const spans = makeSpans({
     ...geometry,
-    before: geometry.before.map((pad, axis) => pad - (before[axis] as number)) as [number, number, number],
-    inSize: geometry.inSize.map(
-      (size, axis) => size + (before[axis] as number) + (after[axis] as number),
-    ) as [number, number, number],
-  };
-  eachWindow(grown, (pixel, { start, end }) => {
-    let count = 1;
-    for (const axis of [0, 1, 2] as const) {
-      count *= Math.max(0, Math.ceil((end[axis] - start[axis]) / geometry.dilation[axis]));
-    }
-    divisors[pixel] = count;
+    before: [padding[0] - before[0], padding[1] - before[1], padding[2] - before[2]],
+    inSize: [
+      inSize[0] + before[0] + after[0],
+      inSize[1] + before[1] + after[1],
+      inSize[2] + before[2] + after[2],
+    ],
   });
+  const count = (axis: 0 | 1 | 2, i: number): number =>
+    Math.max(0, Math.ceil((spans[axis].end[i] - spans[axis].start[i]) / dilation[axis]));
+  let pixel = 0;
+  for (let z = 0; z < outSize[0]; z++) {
+    for (let y = 0; y < outSize[1]; y++) {
+      const area = count(0, z) * count(1, y);
+      for (let x = 0; x < outSize[2]; x++) divisors[pixel++] = area * count(2, x);
+    }
+  }
   return divisors;
 }
 
-/** Position of the first greatest element (or the first NaN) of a window, from the start of `data`. */
-function greatest(
-  data: DenseFloats["data"],
+/**
+ * For each window of a plane the position of its first greatest element (or first NaN) in `source.data`; -1 where the
+ * window lies in the padding.
+ */
+function greatestPositions(
+  { inSize, outSize, dilation }: WindowGeometry,
+  [spanZ, spanY, spanX]: Spans,
+  { data, offset }: DenseFloats,
   plane: number,
-  { start, end }: Clipped,
-  geometry: WindowGeometry,
-): number {
-  const { inSize, dilation } = geometry;
-  const width = inSize[2];
-  const height = inSize[1];
-  const stepZ = dilation[0];
-  const stepY = dilation[1];
-  const stepX = dilation[2];
-  const endX = end[2];
-  let at = -1;
-  let best = -Infinity;
-  for (let z = start[0]; z < end[0]; z += stepZ) {
-    for (let y = start[1]; y < end[1]; y += stepY) {
-      const row = plane + (z * height + y) * width;
-      for (let x = start[2]; x < endX; x += stepX) {
-        const value = data[row + x];
-        if (value > best || at < 0 || Number.isNaN(value)) {
-          if (Number.isNaN(value)) return row + x;
-          best = value;
-          at = row + x;
+  positions: Int32Array,
+): void {
+  const [, height, width] = inSize;
+  const [stepZ, stepY, stepX] = dilation;
+  const base = offset + plane * volume(inSize);
+  let pixel = 0;
+  for (let oz = 0; oz < outSize[0]; oz++) {
+    for (let oy = 0; oy < outSize[1]; oy++) {
+      for (let ox = 0; ox < outSize[2]; ox++) {
+        const startX = spanX.start[ox];
+        const endX = spanX.end[ox];
+        const endY = spanY.end[oy];
+        const endZ = spanZ.end[oz];
+        let best = -Infinity;
+        let at = -1;
+        for (let z = spanZ.start[oz]; z < endZ; z += stepZ) {
+          for (let y = spanY.start[oy]; y < endY; y += stepY) {
+            const row = (base + Math.imul(Math.imul(z, height) + y, width)) | 0;
+            for (let x = startX; x < endX; x += stepX) {
+              const value = data[(row + x) | 0];
+              // Written so that a NaN passes: then nothing is greater any more, not even another NaN.
+              if (!(value <= best) && !Number.isNaN(best)) {
+                best = value;
+                at = (row + x) | 0;
+              } else if (at < 0) at = (row + x) | 0;
+            }
+          }
         }
+        positions[pixel++] = at;
       }
     }
-  }
-  return at;
-}
-
-function maxForward(geometry: WindowGeometry, planes: number, x: DenseFloats, to: DenseFloats): void {
-  const planeSize = volume(geometry.inSize);
-  const pixels = volume(geometry.outSize);
-  for (let plane = 0; plane < planes; plane++) {
-    const from = x.offset + plane * planeSize;
-    const out = to.offset + plane * pixels;
-    eachWindow(geometry, (pixel, window) => {
-      const at = greatest(x.data, from, window, geometry);
-      to.data[out + pixel] = at < 0 ? -Infinity : x.data[at];
-    });
-  }
-}
-
-function maxBackward(
-  geometry: WindowGeometry,
-  planes: number,
-  gradient: DenseFloats,
-  x: DenseFloats,
-  to: DenseFloats,
-): void {
-  const planeSize = volume(geometry.inSize);
-  const pixels = volume(geometry.outSize);
-  for (let plane = 0; plane < planes; plane++) {
-    const from = x.offset + plane * planeSize;
-    const shift = to.offset - x.offset;
-    const out = gradient.offset + plane * pixels;
-    eachWindow(geometry, (pixel, window) => {
-      const at = greatest(x.data, from, window, geometry);
-      if (at >= 0) to.data[at + shift] += gradient.data[out + pixel];
-    });
   }
 }
 
 function meanForward(
-  geometry: WindowGeometry,
+  { inSize, outSize, dilation }: WindowGeometry,
+  [spanZ, spanY, spanX]: Spans,
   planes: number,
   x: DenseFloats,
   divisors: Float64Array,
   to: DenseFloats,
 ): void {
-  const { inSize, dilation } = geometry;
-  const planeSize = volume(inSize);
-  const pixels = volume(geometry.outSize);
+  const pixels = volume(outSize);
   for (let plane = 0; plane < planes; plane++) {
-    const from = x.offset + plane * planeSize;
+    const from = x.offset + plane * volume(inSize);
     const out = to.offset + plane * pixels;
-    eachWindow(geometry, (pixel, { start, end }) => {
-      let sum = 0;
-      for (let z = start[0]; z < end[0]; z += dilation[0]) {
-        for (let y = start[1]; y < end[1]; y += dilation[1]) {
-          const row = from + (z * inSize[1] + y) * inSize[2];
-          for (let c = start[2]; c < end[2]; c += dilation[2]) sum += x.data[row + c];
+    let pixel = 0;
+    for (let oz = 0; oz < outSize[0]; oz++) {
+      for (let oy = 0; oy < outSize[1]; oy++) {
+        for (let ox = 0; ox < outSize[2]; ox++) {
+          let sum = 0;
+          for (let z = spanZ.start[oz]; z < spanZ.end[oz]; z += dilation[0]) {
+            for (let y = spanY.start[oy]; y < spanY.end[oy]; y += dilation[1]) {
+              const row = from + (z * inSize[1] + y) * inSize[2];
+              for (let c = spanX.start[ox]; c < spanX.end[ox]; c += dilation[2]) sum += x.data[row + c];
+            }
+          }
+          to.data[out + pixel] = sum / divisors[pixel];
+          pixel++;
         }
       }
-      to.data[out + pixel] = sum / divisors[pixel];
-    });
+    }
   }
 }
 
 function meanBackward(
-  geometry: WindowGeometry,
+  { inSize, outSize, dilation }: WindowGeometry,
+  [spanZ, spanY, spanX]: Spans,
   planes: number,
   gradient: DenseFloats,
   divisors: Float64Array,
   to: DenseFloats,
 ): void {
-  const { inSize, dilation } = geometry;
-  const planeSize = volume(inSize);
-  const pixels = volume(geometry.outSize);
+  const pixels = volume(outSize);
   for (let plane = 0; plane < planes; plane++) {
-    const into = to.offset + plane * planeSize;
+    const into = to.offset + plane * volume(inSize);
     const out = gradient.offset + plane * pixels;
-    eachWindow(geometry, (pixel, { start, end }) => {
-      const share = gradient.data[out + pixel] / divisors[pixel];
-      for (let z = start[0]; z < end[0]; z += dilation[0]) {
-        for (let y = start[1]; y < end[1]; y += dilation[1]) {
-          const row = into + (z * inSize[1] + y) * inSize[2];
-          for (let c = start[2]; c < end[2]; c += dilation[2]) to.data[row + c] += share;
+    let pixel = 0;
+    for (let oz = 0; oz < outSize[0]; oz++) {
+      for (let oy = 0; oy < outSize[1]; oy++) {
+        for (let ox = 0; ox < outSize[2]; ox++) {
+          const share = gradient.data[out + pixel] / divisors[pixel];
+          pixel++;
+          for (let z = spanZ.start[oz]; z < spanZ.end[oz]; z += dilation[0]) {
+            for (let y = spanY.start[oy]; y < spanY.end[oy]; y += dilation[1]) {
+              const row = into + (z * inSize[1] + y) * inSize[2];
+              for (let c = spanX.start[ox]; c < spanX.end[ox]; c += dilation[2]) to.data[row + c] += share;
+            }
+          }
         }
       }
-    });
+    }
   }
 }

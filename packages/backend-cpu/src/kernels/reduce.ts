@@ -13,8 +13,9 @@ import {
 } from "@nf/core";
 import { elementsOf } from "../buffer.ts";
 import { innerStep } from "../codegen/loops.ts";
+import { Plans, sameNumbers } from "../codegen/plans.ts";
 import { compileReduce, type ReduceLayout } from "../codegen/reduce.ts";
-import { type CompiledKernel, dtypesOf, sameDTypes, sameNumbers } from "../codegen/variants.ts";
+import { type CompiledKernel, dtypesOf } from "../codegen/variants.ts";
 import { ByProgram, type Context } from "../context.ts";
 
 /** Shortest kept last dimension that is worth accumulating side by side. */
@@ -25,53 +26,86 @@ interface Variant {
   readonly run: CompiledKernel;
 }
 
+/** A call worked out: its space, and the kernel for it. */
+interface Plan {
+  readonly axes: readonly number[];
+  readonly kinds: readonly ReduceKind[];
+  readonly shape: readonly number[];
+  /** View by view. */
+  readonly strides: readonly number[];
+  readonly run: CompiledKernel;
+}
+
 /** Makes the `reduce` kernel: a program and the combination of its results in one compiled loop nest. */
 export function makeReduce(context: Context): (call: ReduceCall) => void {
-  const variants = new ByProgram((): Variant[] => []);
+  if (!context.codegen) return interpretReduce;
+  const programs = new ByProgram(() => new ReduceVariants());
   return (call) => {
-    const { program, inputs, outputs, params, attributes } = call;
-    const space = reductionSpace(call);
-    const reduced = reducedDimensions(space, inputs.length);
-    if (!context.codegen) {
-      interpretReduce(call, space, reduced);
-      return;
-    }
-    const rank = space.shape.length;
-    const steps = space.strides.map((list) => innerStep(list[rank - 1] as number));
-    const sideBySide = !(reduced[rank - 1] as boolean) && (space.shape[rank - 1] as number) >= SIDE_BY_SIDE;
-    const list = variants.get(program);
-    let variant = list.find(
-      ({ layout }) =>
-        layout.rank === rank &&
-        layout.sideBySide === sideBySide &&
-        sameItems(layout.reduced, reduced) &&
-        sameItems(layout.kinds, attributes.kinds) &&
-        sameNumbers(layout.steps, steps) &&
-        sameNumbers(layout.coordinates, space.dimensions) &&
-        sameDTypes(layout.dtypes, inputs, outputs),
-    );
-    if (variant === undefined) {
-      const layout: ReduceLayout = {
-        rank,
-        dtypes: dtypesOf(inputs, outputs),
-        steps,
-        coordinates: space.dimensions,
-        kinds: attributes.kinds,
-        reduced,
-        sideBySide,
-      };
-      variant = { layout, run: compileReduce(program, layout) };
-      list.push(variant);
-    }
-    const views = [...inputs, ...outputs];
-    variant.run(
+    const { shape, strides, run } = programs.get(call.program).planOf(call);
+    const views = [...call.inputs, ...call.outputs];
+    run(
       views.map(elementsOf),
       views.map((view) => view.offset),
-      space.shape,
-      space.strides.flat(),
-      params,
+      shape,
+      strides,
+      call.params,
     );
   };
+}
+
+/** Compiled variants of one program. */
+class ReduceVariants {
+  private readonly variants: Variant[] = [];
+  private readonly plans = new Plans<Plan>();
+
+  planOf(call: ReduceCall): Plan {
+    const { inputs, outputs, attributes } = call;
+    const { axes, kinds } = attributes;
+    let plan = this.plans.find(
+      inputs,
+      outputs,
+      (known) => sameNumbers(known.axes, axes) && sameItems(known.kinds, kinds),
+    );
+    if (plan === undefined) {
+      const space = reductionSpace(call);
+      const run = this.kernelFor(call, space);
+      plan = { axes, kinds, shape: space.shape, strides: space.strides.flat(), run };
+      this.plans.add(inputs, outputs, plan);
+    }
+    return plan;
+  }
+
+  private kernelFor(
+    { program, inputs, outputs, attributes }: ReduceCall,
+    space: MergedSpace,
+  ): CompiledKernel {
+    const rank = space.shape.length;
+    const reduced = reducedDimensions(space, inputs.length);
+    const wanted: ReduceLayout = {
+      rank,
+      dtypes: dtypesOf(inputs, outputs),
+      steps: space.strides.map((list) => innerStep(list[rank - 1] as number)),
+      coordinates: space.dimensions,
+      kinds: attributes.kinds,
+      reduced,
+      sideBySide: !(reduced[rank - 1] as boolean) && (space.shape[rank - 1] as number) >= SIDE_BY_SIDE,
+    };
+    let variant = this.variants.find(
+      ({ layout }) =>
+        layout.rank === rank &&
+        layout.sideBySide === wanted.sideBySide &&
+        sameItems(layout.reduced, reduced) &&
+        sameItems(layout.kinds, attributes.kinds) &&
+        sameNumbers(layout.steps, wanted.steps) &&
+        sameNumbers(layout.coordinates, wanted.coordinates) &&
+        sameItems(layout.dtypes, wanted.dtypes),
+    );
+    if (variant === undefined) {
+      variant = { layout: wanted, run: compileReduce(program, wanted) };
+      this.variants.push(variant);
+    }
+    return variant.run;
+  }
 }
 
 function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
@@ -94,8 +128,10 @@ function reducedDimensions(space: MergedSpace, inputCount: number): readonly boo
 }
 
 /** The same without generated code: blocks of points are computed, then combined one by one. */
-function interpretReduce(call: ReduceCall, space: MergedSpace, reduced: readonly boolean[]): void {
+function interpretReduce(call: ReduceCall): void {
   const { program, inputs, outputs, params, attributes } = call;
+  const space = reductionSpace(call);
+  const reduced = reducedDimensions(space, inputs.length);
   const rank = space.shape.length;
   const interpreter = blockInterpreter(program);
   const slotStrides = new Array<number>(rank).fill(0);

@@ -10,6 +10,9 @@ export type Splits = Awaited<ReturnType<typeof embeddedMnist>>;
 /** Mean and standard deviation of MNIST's training pixels, which both sets are normalised with. */
 const normalize = { mean: 0.1307, std: 0.3081 } as const;
 
+/** Value of a pixel without ink. */
+export const BACKGROUND: number = -normalize.mean / normalize.std;
+
 /**
  * Loads the digits.
  *

@@ -44,7 +44,8 @@ export interface FitTask {
   readonly model: Classifier;
   readonly criterion: Criterion;
   readonly optimizer: Optimizer;
-  readonly trainBatches: AsyncIterable<ImageBatch>;
+  /** The training batches of an epoch, counted from 1. */
+  trainBatches(epoch: number): AsyncIterable<ImageBatch>;
   readonly testBatches: AsyncIterable<ImageBatch>;
   readonly epochs: number;
   /** Learning rate of a step, counted from 0. */
@@ -85,7 +86,7 @@ export async function fit(task: FitTask): Promise<boolean> {
     let lossSum = 0;
     const before = seconds;
     const start = performance.now();
-    for await (const { image, label } of task.trainBatches) {
+    for await (const { image, label } of task.trainBatches(epoch)) {
       const learningRate = task.learningRate(step);
       optimizer.lr = learningRate;
       optimizer.zeroGrad();

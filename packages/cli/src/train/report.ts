@@ -20,6 +20,8 @@ export interface TrainResult {
   readonly learningRate: number;
   readonly batch: number;
   readonly seed: number;
+  /** Whether training images were moved by up to a pixel. */
+  readonly shift: boolean;
   /** Steps done. */
   readonly steps: number;
   /** Epochs done. */
@@ -49,6 +51,7 @@ export function resultOf(model: ModelName, session: Session, complete: boolean):
     learningRate: session.learningRate,
     batch: options.batch,
     seed: options.seed,
+    shift: options.shift,
     steps: record.steps.length,
     epochs: record.epochs.length,
     seconds: record.seconds,

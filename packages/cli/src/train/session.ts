@@ -6,12 +6,13 @@ import { count, duration, lossText, percent } from "../format.ts";
 import { MODELS } from "../models.ts";
 import { LEARNING_RATES, type ModelName, type TrainOptions } from "../options.ts";
 import type { Progress } from "../progress/state.ts";
-import type { Splits } from "./data.ts";
+import { BACKGROUND, type Splits } from "./data.ts";
 import { fit } from "./fit.ts";
 import { METRICS, type RunFolder } from "./folder.ts";
 import { createOptimizer } from "./optimizer.ts";
 import { RunRecord } from "./record.ts";
 import { warmUpCosine } from "./schedule.ts";
+import { ShiftedImages } from "./shift.ts";
 
 /** A run that is set up and has not begun. */
 export interface Session {
@@ -67,7 +68,12 @@ export async function train(
 ): Promise<boolean> {
   const { model, data, options, learningRate, steps, record } = session;
   const { batch, seed, epochs } = options;
-  const trainBatches = new DataLoader(data.train, { batchSize: batch, shuffle: true, seed });
+  const images = new ShiftedImages(data.train, seed, BACKGROUND);
+  const trainBatches = new DataLoader(options.shift ? images : data.train, {
+    batchSize: batch,
+    shuffle: true,
+    seed,
+  });
   const testBatches = new DataLoader(data.test, { batchSize: Math.max(batch, 100) });
   let shown: { loss: number; accuracy: number } | undefined;
   const writes: Promise<unknown>[] = [];
@@ -76,7 +82,10 @@ export async function train(
       model,
       criterion: new CrossEntropyLoss(),
       optimizer: createOptimizer(options.optimizer, model.parameters(), learningRate),
-      trainBatches,
+      trainBatches(epoch) {
+        images.epoch = epoch;
+        return trainBatches;
+      },
       testBatches,
       epochs,
       learningRate: (step) => warmUpCosine(learningRate, step, steps),

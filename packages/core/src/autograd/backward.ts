@@ -80,10 +80,12 @@ function accumulate(leaf: Tensor, gradient: Tensor, graph: Graph | undefined, cr
   const before = leaf.grad;
   let next: Tensor;
   if (before !== null && !before.isDisposed) next = add(before, gradient);
-  // A gradient shared with others must not change when one of them is written to.
-  else
-    next =
-      createGraph || (gradient.view.contiguous && !gradient.storage.shared) ? gradient : copied(gradient);
+  // A tensor of the caller's (the seed) is not ours to keep, and one that shares its memory must not change when the
+  // other is written to.
+  else {
+    const ours = gradient.owner === activeScope();
+    next = ours && (createGraph || (gradient.view.contiguous && !gradient.storage.shared)) ? gradient : copied(gradient);
+  }
   next.owner?.abandon(next);
   makeRoot(next);
   leaf.grad = next;

@@ -1,12 +1,12 @@
 import type { Call } from "../backend/call.ts";
 import type { FusedCall } from "../backend/fused.ts";
-import type { BackendBuffer, Shape, View } from "../backend/view.ts";
+import type { Shape, View } from "../backend/view.ts";
 import type { DType } from "../dtype.ts";
 import { DTYPES } from "../dtype.ts";
 import type { Device } from "../runtime/device.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { guarded, identityProgram } from "./programs.ts";
-import { allocate, callParts, runMap } from "./run.ts";
+import { allocate, distinctBuffers, runMap } from "./run.ts";
 
 /** What makes a fused call, beside its buffers and views. */
 type FusedParts<C extends FusedCall> = C extends FusedCall
@@ -33,7 +33,10 @@ export function runFused(
     for (const output of outputs) output.end("there was nothing to compute");
     return undefined;
   }
-  const build = (views: readonly View[]): Call => withViews(parts, callParts(views, outputViews, params));
+  const build = (views: readonly View[]): Call => {
+    const buffers = distinctBuffers(views, outputViews);
+    return { ...parts, buffers, inputs: views, outputs: outputViews, params };
+  };
   const call = build(inputs.map((input) => input.view));
   const support = backend.supports(call);
   if (support === "yes") return guarded(outputs, () => backend.execute(call));
@@ -48,18 +51,6 @@ export function runFused(
   }
   for (const output of outputs) output.end("the fused kernel declined");
   return undefined;
-}
-
-function withViews(
-  parts: FusedParts<FusedCall>,
-  views: {
-    buffers: readonly BackendBuffer[];
-    inputs: readonly View[];
-    outputs: readonly View[];
-    params: readonly number[];
-  },
-): Call {
-  return { ...parts, ...views };
 }
 
 function denseCopy(device: Device, x: Tensor): Tensor {

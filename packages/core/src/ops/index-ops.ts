@@ -13,7 +13,7 @@ import { arange } from "./create.ts";
 import type { Op } from "./op.ts";
 import { checkAxis, checkInteger } from "./options.ts";
 import { copied, expandTo, filled, guarded, identityProgram } from "./programs.ts";
-import { allocate, callParts, runMap } from "./run.ts";
+import { allocate, operands, runMap } from "./run.ts";
 import { cast } from "./select.ts";
 import { reshape } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
@@ -34,8 +34,8 @@ const GATHER: Op<AxisAttributes> = {
     const output = allocate(device, source.dtype, at.shape, "gather");
     if (output.size === 0) return [output];
     const call = {
+      ...operands([source, at], output),
       kernel: "gather",
-      ...callParts([source, at], [output.view]),
       attributes: { axis },
     } as const;
     return guarded([output], () => device.backend.execute(call));
@@ -104,8 +104,8 @@ function runScatter(
     const inputs = [(updates as Tensor).view, (index as Tensor).view];
     if ((updates as Tensor).size === 0 || output.size === 0) return;
     device.backend.execute({
+      ...operands(inputs, output),
       kernel: "scatter",
-      ...callParts(inputs, [output.view]),
       attributes: { axis, mode },
     });
   });

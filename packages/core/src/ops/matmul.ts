@@ -8,7 +8,7 @@ import { add, mul } from "./binary.ts";
 import type { Op } from "./op.ts";
 import { fillProgram, guarded, sumToShape } from "./programs.ts";
 import { sum } from "./reduce.ts";
-import { allocate, callParts, runMap } from "./run.ts";
+import { allocate, operands, runMap } from "./run.ts";
 import { cast } from "./select.ts";
 import { reshape, transpose } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
@@ -32,7 +32,7 @@ const MATMUL: Op<undefined> = {
         expandView(left, [...batch, rows, inner]),
         expandView(right, [...batch, inner, columns]),
       ];
-      device.backend.execute({ kernel: "matmul", ...callParts(inputs, [output.view]) });
+      device.backend.execute({ ...operands(inputs, output), kernel: "matmul" });
     });
   },
   gradient: {
@@ -79,6 +79,8 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   }
   const dtype = promoteTypes(a.dtype, b.dtype);
   if (dtype === "bool") throw new DTypeError("matmul: takes numbers, got bool. Convert with x.cast(…).");
+  // The common case is one operation; only the others need temporaries.
+  if (a.rank === 2 && b.rank === 2 && a.dtype === b.dtype) return product(a, b);
   return composite([a, b], () => {
     const left = cast(a.rank === 1 ? withUnitDims(a, [1, inner]) : a, dtype);
     const right = cast(b.rank === 1 ? withUnitDims(b, [inner, 1]) : b, dtype);

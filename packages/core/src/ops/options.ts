@@ -36,8 +36,13 @@ export function checkAxes(
   axis: number | readonly number[] | undefined,
   rank: number,
 ): readonly number[] {
-  if (axis === undefined) return Array.from({ length: rank }, (_, index) => index);
-  const axes = (typeof axis === "number" ? [axis] : axis)
+  if (axis === undefined) {
+    const every = new Array<number>(rank);
+    for (let i = 0; i < rank; i++) every[i] = i;
+    return every;
+  }
+  if (typeof axis === "number") return [checkAxis(op, axis, rank)];
+  const axes = axis
     .map((one) => checkAxis(op, one, rank))
     .sort((a, b) => a - b);
   axes.forEach((one, index) => {

@@ -11,7 +11,7 @@ import { type Program, program } from "../scalar/program.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply } from "./apply.ts";
 import type { Gradient, GradientContext, Op } from "./op.ts";
-import { allocate, callParts, runMap } from "./run.ts";
+import { allocate, distinctBuffers, runMap } from "./run.ts";
 import { viewOp, withUnitDims } from "./views.ts";
 
 /*
@@ -119,8 +119,16 @@ function forwardReduce(
     const kept = keptShape(shape, axes);
     const inputViews = inputs.map((input) => expandView(input.view, shape));
     const outputViews = outputs.map((output) => contiguousView(output.view.buffer, output.dtype, kept));
-    const call = { kernel: "reduce", program, ...callParts(inputViews, outputViews, params) } as const;
-    device.backend.execute({ ...call, attributes: { kinds, axes } });
+    // Written out: spreading objects costs more here than all the rest.
+    device.backend.execute({
+      kernel: "reduce",
+      program,
+      buffers: distinctBuffers(inputViews, outputViews),
+      inputs: inputViews,
+      outputs: outputViews,
+      params,
+      attributes: { kinds, axes },
+    });
   });
 }
 
@@ -242,7 +250,7 @@ export function expandTo(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, shape) ? x : (apply(EXPAND, [x], { shape })[0] as Tensor);
 }
 
-const usesByProgram = new WeakMap<Program, Map<string, readonly DerivativeUse[]>>();
+const usesByProgram = new WeakMap<Program, Map<number, readonly DerivativeUse[]>>();
 
 /** Forward values that the gradients of the wanted inputs read, each once. */
 function forwardUses(
@@ -250,8 +258,12 @@ function forwardUses(
   needs: readonly boolean[],
   outputsSaved: boolean,
 ): readonly DerivativeUse[] {
-  const cache = cached(usesByProgram, program, () => new Map<string, readonly DerivativeUse[]>());
-  return cached(cache, `${outputsSaved} ${needs.join()}`, () => {
+  let key = outputsSaved ? 1 : 0;
+  for (let i = 0; i < needs.length; i++) key = key * 2 + (needs[i] === true ? 1 : 0);
+  const known = usesByProgram.get(program)?.get(key);
+  if (known !== undefined) return known;
+  const cache = cached(usesByProgram, program, () => new Map<number, readonly DerivativeUse[]>());
+  return cached(cache, key, () => {
     const seen = new Map<string, DerivativeUse>();
     for (const index of wantedInputs(needs)) {
       for (const use of derivative(program, [index], outputsSaved).uses) {

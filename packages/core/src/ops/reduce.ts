@@ -25,7 +25,7 @@ import {
   type ReduceAttributes,
   reduceOp,
 } from "./programs.ts";
-import { allocate, callParts } from "./run.ts";
+import { allocate, operands } from "./run.ts";
 import { cast, castProgram, where } from "./select.ts";
 import { permute, reshape, slice } from "./shape.ts";
 import { exp, isInf, log, sqrt } from "./unary.ts";
@@ -291,8 +291,8 @@ const ARG: Op<{ readonly kind: "max" | "min"; readonly axes: readonly number[] }
     );
     if (output.size === 0) return [output];
     const call = {
+      ...operands([source], output),
       kernel: "argReduce",
-      ...callParts([source], [output.view]),
       attributes: { kind, axes },
     } as const;
     guarded([output], () => device.backend.execute(call));

@@ -37,13 +37,13 @@ export function distinctBuffers(inputs: readonly View[], outputs: readonly View[
   return buffers;
 }
 
-/** The part of a call that does not depend on its kernel. */
-export function callParts(
+/** What every call of one output without a program carries. */
+export function operands(
   inputs: readonly View[],
-  outputs: readonly View[],
-  params: readonly number[] = NO_PARAMS,
+  output: Tensor,
 ): Pick<Call, "buffers" | "inputs" | "outputs" | "params"> {
-  return { buffers: distinctBuffers(inputs, outputs), inputs, outputs, params };
+  const outputs = [output.view];
+  return { buffers: distinctBuffers(inputs, outputs), inputs, outputs, params: NO_PARAMS };
 }
 
 const NO_PARAMS: readonly number[] = [];
