@@ -14,6 +14,7 @@ import { canGenerateCode } from "./codegen/compile.ts";
 import { makeContext } from "./context.ts";
 import { supportsMatmul } from "./kernels/matmul.ts";
 import { makeKernels } from "./kernels/table.ts";
+import { supportsWindows } from "./kernels/window.ts";
 import { type CpuOptions, checkOptions } from "./options.ts";
 
 /**
@@ -132,7 +133,8 @@ class CpuBackend implements Backend {
     for (const view of call.outputs) {
       if (!dtypes.includes(view.dtype)) return { reason: `${call.kernel} does not compute ${view.dtype}` };
     }
-    return call.kernel === "matmul" ? supportsMatmul(call) : "yes";
+    if (call.kernel === "matmul") return supportsMatmul(call);
+    return call.kernel === "conv" || call.kernel === "pool" ? supportsWindows(call) : "yes";
   }
 
   async synchronize(): Promise<void> {

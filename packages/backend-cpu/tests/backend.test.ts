@@ -233,6 +233,19 @@ describe("cpu backend", () => {
     });
     expect(backend.supports(rope)).toEqual({ reason: expect.stringContaining("rope") });
     expect(() => backend.execute(rope)).toThrow(expect.objectContaining({ code: "NF_UNSUPPORTED" }));
+    const deep = blank(backend, "f32", [1, 1, 1, 1, 1, 1]);
+    const four = {
+      stride: [1, 1, 1, 1],
+      dilation: [1, 1, 1, 1],
+      padding: [0, 1, 2, 3].map(() => [0, 0] as const),
+    };
+    const conv4d = callOf({
+      kernel: "conv",
+      inputs: [deep, deep],
+      outputs: [deep],
+      attributes: { ...four, pass: "forward", groups: 1 },
+    });
+    expect(backend.supports(conv4d)).toEqual({ reason: expect.stringContaining("4 spatial dimensions") });
     const ints = blank(backend, "i32", [1, 1]);
     expect(
       backend.supports(

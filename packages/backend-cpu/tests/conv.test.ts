@@ -2,7 +2,7 @@ import { type Backend, type ConvCall, contiguousView, type DType, type View } fr
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cpu } from "../src/index.ts";
-import { blank, download, lay, run, upload } from "./helper.ts";
+import { blank, download, lay, RUNS, run, upload } from "./helper.ts";
 
 let backend: Backend;
 beforeAll(async () => {
@@ -187,7 +187,7 @@ describe("conv", () => {
       fc.property(problems, fc.constantFrom<DType>("f32", "f64"), fc.boolean(), (problem, dtype, backwards) =>
         checkAll(problem, dtype, backwards),
       ),
-      { numRuns: 200 },
+      { numRuns: RUNS },
     );
   });
 

@@ -13,6 +13,10 @@ import {
   toHalfBits,
   type View,
 } from "@nf/core";
+import fc from "fast-check";
+
+/** Examples of each property: more at night. */
+export const RUNS: number = process.env["NF_NIGHTLY"] === "1" ? 10_000 : 200;
 
 /** Packs numbers into the bytes of a dtype. */
 export function encode(dtype: DType, values: readonly number[]): Uint8Array {
@@ -95,6 +99,29 @@ export interface LayoutChoice {
   readonly lead: number;
   /** Memory elements between neighbours of the innermost axis. */
   readonly gap: number;
+}
+
+/** Layouts of views of a rank: half of them plain or with repeated axes, as fast paths expect, half anything. */
+export function layoutOf(rank: number): fc.Arbitrary<LayoutChoice> {
+  const axes = [...Array(rank).keys()];
+  const booleans = fc.array(fc.boolean(), { minLength: rank, maxLength: rank });
+  const none = fc.constant(axes.map(() => false));
+  return fc.oneof(
+    fc.record({
+      order: fc.constant(axes),
+      flip: none,
+      still: fc.oneof(none, booleans),
+      lead: fc.nat(2),
+      gap: fc.constant(1),
+    }),
+    fc.record({
+      order: fc.shuffledSubarray(axes, { minLength: rank, maxLength: rank }),
+      flip: booleans,
+      still: booleans,
+      lead: fc.nat(3),
+      gap: fc.integer({ min: 1, max: 2 }),
+    }),
+  );
 }
 
 /** A view of a shape laid out as chosen, over a new buffer holding `fill(position)` everywhere. */

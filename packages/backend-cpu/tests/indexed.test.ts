@@ -2,7 +2,7 @@ import { type Backend, DTYPES, type DType, type View } from "@nf/core";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cpu } from "../src/index.ts";
-import { blank, download, type LayoutChoice, lay, run, upload } from "./helper.ts";
+import { blank, download, type LayoutChoice, lay, layoutOf, RUNS, run, upload } from "./helper.ts";
 
 let backend: Backend;
 beforeAll(async () => {
@@ -12,14 +12,6 @@ afterAll(async () => {
   await backend.dispose();
 });
 
-const layoutOf = (rank: number): fc.Arbitrary<LayoutChoice> =>
-  fc.record({
-    order: fc.shuffledSubarray([...Array(rank).keys()], { minLength: rank, maxLength: rank }),
-    flip: fc.array(fc.boolean(), { minLength: rank, maxLength: rank }),
-    still: fc.array(fc.boolean(), { minLength: rank, maxLength: rank }),
-    lead: fc.nat(2),
-    gap: fc.integer({ min: 1, max: 2 }),
-  });
 const moving = (layout: LayoutChoice): LayoutChoice => ({ ...layout, still: layout.still.map(() => false) });
 const shapeAndAxis = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 4 }).chain((shape) =>
   fc.record({
@@ -79,7 +71,7 @@ describe("gather", () => {
           indices.map((k, at) => values[ravel(replace(unravel(at, shape), axis, k), sourceShape)]),
         );
       }),
-      { numRuns: 200 },
+      { numRuns: RUNS },
     );
   });
 
@@ -128,7 +120,7 @@ describe("scatter", () => {
           expect(download(backend, out)).toEqual(expected);
         },
       ),
-      { numRuns: 200 },
+      { numRuns: RUNS },
     );
   });
 
@@ -180,7 +172,7 @@ describe("argReduce", () => {
           );
         },
       ),
-      { numRuns: 200 },
+      { numRuns: RUNS },
     );
   });
 
@@ -242,7 +234,7 @@ describe("scan", () => {
           expect(download(backend, out)).toEqual(download(backend, upload(backend, dtype, shape, expected)));
         },
       ),
-      { numRuns: 200 },
+      { numRuns: RUNS },
     );
   });
 
@@ -297,7 +289,7 @@ describe("sort", () => {
         expect(download(backend, values)).toEqual(expectedValues);
         expect(download(backend, positions)).toEqual(expectedPositions);
       }),
-      { numRuns: 200 },
+      { numRuns: RUNS },
     );
   });
 
@@ -328,7 +320,7 @@ describe("sort", () => {
         expect(download(backend, positions)).toEqual(order);
         expect(download(backend, out)).toEqual(order.map((i) => line[i]));
       }),
-      { numRuns: 200 },
+      { numRuns: RUNS },
     );
   });
 

@@ -12,7 +12,7 @@ import {
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cpu } from "../src/index.ts";
-import { blank, download, type LayoutChoice, lay, runMap, upload } from "./helper.ts";
+import { blank, download, lay, layoutOf, RUNS, runMap, upload } from "./helper.ts";
 
 let compiled: Backend;
 let interpreted: Backend;
@@ -25,14 +25,6 @@ afterAll(async () => {
   await interpreted.dispose();
 });
 
-const layouts = (rank: number): fc.Arbitrary<LayoutChoice> =>
-  fc.record({
-    order: fc.shuffledSubarray([...Array(rank).keys()], { minLength: rank, maxLength: rank }),
-    flip: fc.array(fc.boolean(), { minLength: rank, maxLength: rank }),
-    still: fc.array(fc.boolean(), { minLength: rank, maxLength: rank }),
-    lead: fc.nat(3),
-    gap: fc.integer({ min: 1, max: 2 }),
-  });
 const shapes = fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 4 });
 
 /** What the reference makes of a program at every point. */
@@ -113,7 +105,12 @@ describe("map", () => {
     fc.assert(
       fc.property(
         shapes.chain((shape) =>
-          fc.tuple(fc.constant(shape), layouts(shape.length), layouts(shape.length), layouts(shape.length)),
+          fc.tuple(
+            fc.constant(shape),
+            layoutOf(shape.length),
+            layoutOf(shape.length),
+            layoutOf(shape.length),
+          ),
         ),
         ([shape, la, lb, lo]) => {
           for (const backend of [compiled, interpreted]) {
@@ -129,14 +126,14 @@ describe("map", () => {
           }
         },
       ),
-      { numRuns: 200 },
+      { numRuns: RUNS },
     );
   });
 
   it("computes coordinates however dimensions merge", () => {
     fc.assert(
       fc.property(
-        shapes.chain((shape) => fc.tuple(fc.constant(shape), layouts(shape.length))),
+        shapes.chain((shape) => fc.tuple(fc.constant(shape), layoutOf(shape.length))),
         ([shape, la]) => {
           for (const backend of [compiled, interpreted]) {
             const x = lay(backend, "i32", shape, la, (i) => i);
@@ -148,7 +145,7 @@ describe("map", () => {
           }
         },
       ),
-      { numRuns: 200 },
+      { numRuns: RUNS },
     );
   });
 
@@ -317,7 +314,7 @@ describe("map", () => {
         });
         expect(first).toEqual(second);
       }),
-      { numRuns: 300 },
+      { numRuns: RUNS },
     );
   });
 

@@ -2,7 +2,7 @@ import { type Backend, contiguousView, type DType, program, scalar as s, type Vi
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cpu } from "../src/index.ts";
-import { blank, callOf, download, lay, run, upload } from "./helper.ts";
+import { blank, callOf, download, lay, RUNS, run, upload } from "./helper.ts";
 
 let backend: Backend;
 beforeAll(async () => {
@@ -109,7 +109,7 @@ describe("matmul", () => {
           });
         },
       ),
-      { numRuns: 200 },
+      { numRuns: RUNS },
     );
   });
 

@@ -2,7 +2,7 @@ import type { Backend, PoolCall, View } from "@nf/core";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cpu } from "../src/index.ts";
-import { blank, download, lay, run, upload } from "./helper.ts";
+import { blank, download, lay, RUNS, run, upload } from "./helper.ts";
 
 let backend: Backend;
 beforeAll(async () => {
@@ -157,7 +157,7 @@ describe("pool", () => {
           expect(value).toBeCloseTo(expectedDx[i] as number, 3);
         });
       }),
-      { numRuns: 300 },
+      { numRuns: RUNS },
     );
   });
 

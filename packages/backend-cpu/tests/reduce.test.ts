@@ -12,7 +12,7 @@ import {
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cpu } from "../src/index.ts";
-import { blank, download, type LayoutChoice, lay, run, upload } from "./helper.ts";
+import { blank, download, lay, layoutOf, RUNS, run, upload } from "./helper.ts";
 
 let compiled: Backend;
 let interpreted: Backend;
@@ -70,13 +70,7 @@ const problem = fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 4 }).chain
     axes: fc.subarray([...shape.keys()]),
     kind: fc.constantFrom(...KINDS),
     dtype: fc.constantFrom<DType>("f32", "f64", "f16", "bf16", "i32", "u32", "u8", "i8", "bool"),
-    layout: fc.record({
-      order: fc.shuffledSubarray([...shape.keys()], { minLength: shape.length, maxLength: shape.length }),
-      flip: fc.array(fc.boolean(), { minLength: shape.length, maxLength: shape.length }),
-      still: fc.array(fc.boolean(), { minLength: shape.length, maxLength: shape.length }),
-      lead: fc.nat(2),
-      gap: fc.integer({ min: 1, max: 2 }),
-    }) satisfies fc.Arbitrary<LayoutChoice>,
+    layout: layoutOf(shape.length),
   }),
 );
 
@@ -124,7 +118,7 @@ describe("reduce", () => {
             });
         }
       }),
-      { numRuns: 400 },
+      { numRuns: RUNS },
     );
   });
 

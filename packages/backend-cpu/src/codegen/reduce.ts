@@ -25,7 +25,7 @@ export function compileReduce(program: Program, layout: ReduceLayout): CompiledK
   const inputCount = program.inputs.length;
   const nest = new LoopNest(rank, steps);
   const last = rank - 1;
-  const element = (name: string): string => (sideBySide ? `${name}[i${last} - chunk]` : name);
+  const element = (name: string): string => (sideBySide ? `${name}[(i${last} - chunk) | 0]` : name);
   const accumulators = kinds.map((kind, index) =>
     accumulator(kind, (program.results[index] as Program["results"][number]).dtype, index, element),
   );

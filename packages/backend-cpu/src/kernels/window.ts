@@ -1,16 +1,22 @@
-import { BackendError, type View, type WindowAttributes } from "@nf/core";
+import type { ConvCall, PoolCall, Support, View, WindowAttributes } from "@nf/core";
 
 /** Three numbers, one a spatial dimension; missing outer dimensions are filled up. */
 export type Triple = readonly [number, number, number];
 
-/** Fills a list of one to three spatial numbers up to three. */
+/** Most spatial dimensions of a convolution or pooling here. */
+const MOST_SPATIAL = 3;
+
+/** Whether windows of these many dimensions can run. */
+export function supportsWindows({ kernel, attributes }: ConvCall | PoolCall): Support {
+  const rank = attributes.stride.length;
+  return rank <= MOST_SPATIAL
+    ? "yes"
+    : { reason: `${kernel} over ${rank} spatial dimensions; at most ${MOST_SPATIAL}` };
+}
+
+/** Fills a list of at most three spatial numbers up to three, at the front. */
 export function triple(list: readonly number[], missing: number): Triple {
-  if (list.length > 3)
-    throw new BackendError(
-      `cpu: windows over ${list.length} spatial dimensions; at most 3 are supported.`,
-      "NF_UNSUPPORTED",
-    );
-  const at = (axis: number): number => list[axis - 3 + list.length] ?? missing;
+  const at = (axis: number): number => list[axis - MOST_SPATIAL + list.length] ?? missing;
   return [at(0), at(1), at(2)];
 }
 

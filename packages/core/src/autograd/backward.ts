@@ -78,18 +78,18 @@ function accumulate(leaf: Tensor, gradient: Tensor, graph: Graph | undefined, cr
     leaf.gradientSource = graph;
   }
   const before = leaf.grad;
-  let next: Tensor;
-  if (before !== null && !before.isDisposed) next = add(before, gradient);
   // A tensor of the caller's (the seed) is not ours to keep, and one that shares its memory must not change when the
   // other is written to.
-  else {
-    const ours = gradient.owner === activeScope();
-    next = ours && (createGraph || (gradient.view.contiguous && !gradient.storage.shared)) ? gradient : copied(gradient);
-  }
-  next.owner?.abandon(next);
-  makeRoot(next);
-  leaf.grad = next;
+  const ours = gradient.owner === activeScope();
+  const dense = gradient.view.contiguous && !gradient.storage.shared;
+  let next = gradient;
+  if (before !== null && !before.isDisposed) next = add(before, gradient);
+  else if (!ours || !(dense || createGraph)) next = copied(gradient);
   if (!createGraph) before?.end("a new gradient was accumulated");
+  next.owner?.abandon(next);
+  if (leaf.root === undefined || createGraph) makeRoot(next);
+  else leaf.root.adopt(next);
+  leaf.grad = next;
 }
 
 /** Sets gradients back to null, and ends what the graphs that wrote them left behind. */

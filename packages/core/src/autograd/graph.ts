@@ -1,4 +1,4 @@
-import { watchGroup } from "../memory/roots.ts";
+import { unwatch, watchGroup } from "../memory/roots.ts";
 import type { Owner, ScopedGraph } from "../memory/scope.ts";
 import type { Storage } from "../memory/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -136,6 +136,8 @@ export class Graph implements Owner, ScopedGraph {
       this.tensors.length = 0;
       this.storages.length = 0;
       this.held.length = 0;
+      if (this.watched) unwatch(this);
+      this.watched = false;
     }
   }
 }

@@ -140,7 +140,6 @@ export function record(
     else scope.track(graph);
   }
   const held = new Array<Saved>(saved.length);
-  for (let i = 0; i < saved.length; i++) held[i] = new Saved(saved[i] as Tensor, graph);
   const node: Node = {
     id: nodeCount++,
     op,
@@ -159,6 +158,8 @@ export function record(
     output.node = node;
     output.outputIndex = i;
   }
+  // After the outputs know their node: a saved output must keep its place on the tape when its tensor ends.
+  for (let i = 0; i < saved.length; i++) held[i] = new Saved(saved[i] as Tensor, graph);
 }
 
 /** Views stand for their shapes and dtypes. They keep no memory: a view does not hold its storage. */

@@ -1,4 +1,5 @@
 import type { Tensor } from "../tensor/tensor.ts";
+import type { Owner } from "./scope.ts";
 import type { Storage } from "./storage.ts";
 
 /*
@@ -44,16 +45,43 @@ function birth(): string | undefined {
   return debug ? new Error("birth").stack?.split("\n").slice(3).join("\n") : undefined;
 }
 
+/**
+ * What a tensor that nobody owns leaves behind: its block, and that of its gradient. A leaf's gradients come and go
+ * every step; they are entered here instead of being watched one by one.
+ */
+export class Root implements Owner, Lost {
+  readonly storages: (Storage | undefined)[];
+  readonly saved: readonly Storage[] = [];
+  readonly birth: string | undefined = birth();
+
+  constructor(storage: Storage) {
+    this.storages = [storage];
+  }
+
+  /** @internal Takes in the gradient of the leaf. */
+  adopt(gradient: Tensor): void {
+    gradient.owner = this;
+    this.storages[1] = gradient.storage;
+  }
+
+  /** @internal */
+  abandon(gradient: Tensor): void {
+    gradient.owner = undefined;
+    this.storages[1] = undefined;
+  }
+}
+
 /** Lets a tensor live on its own. */
 export function makeRoot(tensor: Tensor): void {
   tensor.owner = undefined;
   tensor.node?.graph.pin();
-  registry.register(tensor, { storages: [tensor.storage], saved: [], birth: birth() }, tensor);
+  tensor.root = new Root(tensor.storage);
+  registry.register(tensor, tensor.root, tensor);
 }
 
-/** Stops watching a root that was disposed of or adopted. */
-export function forgetRoot(tensor: Tensor): void {
-  registry.unregister(tensor);
+/** Stops watching a root that was disposed of or adopted, or a group that ended. */
+export function unwatch(watched: object): void {
+  registry.unregister(watched);
 }
 
 /** Watches a group of tensors and saved values that lives and dies as one. The lists may change later. */
@@ -62,7 +90,7 @@ export function watchGroup(
   storages: readonly (Storage | undefined)[],
   saved: readonly (Storage | undefined)[],
 ): void {
-  registry.register(group, { storages, saved, birth: birth() });
+  registry.register(group, { storages, saved, birth: birth() }, group);
 }
 
 /**

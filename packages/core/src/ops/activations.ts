@@ -68,12 +68,22 @@ export const hardSwish: UnaryFunction = /* @__PURE__ */ unary("hardSwish", (x) =
   s.div(s.mul(x, limited(s.add(x, 3), 0, 6)), 6),
 );
 
+/** x above 0, alpha (e^x - 1) below. At 0 the derivative is that of the exponential, the second one 0, as in PyTorch. */
+function eluExpr(x: Expr, alpha: Expr): Expr {
+  const low = s.min(x, 0);
+  const zero = s.constant(0, x.dtype);
+  const slope = s.mul(s.exp(low), alpha);
+  const second = s.select(s.lt(x, 0), slope, zero);
+  const first = s.stated(s.select(s.gt(x, 0), s.constant(1, x.dtype), slope), [x], [second]);
+  return s.stated(s.select(s.gt(x, 0), x, s.mul(s.expm1(low), alpha)), [x], [first]);
+}
+
 const SELU_ALPHA = 1.6732632423543772;
 const SELU_SCALE = 1.0507009873554805;
 
 /** Scaled exponential linear unit with its fixed constants. Klambauer et al. 2017. */
 export const selu: UnaryFunction = /* @__PURE__ */ unary("selu", (x) =>
-  s.mul(s.select(s.gt(x, 0), x, s.mul(s.expm1(s.min(x, 0)), SELU_ALPHA)), SELU_SCALE),
+  s.mul(eluExpr(x, s.constant(SELU_ALPHA, x.dtype)), SELU_SCALE),
 );
 
 const GELU_EXACT: Elementwise = /* @__PURE__ */ elementwise({
@@ -122,8 +132,7 @@ export function leakyRelu<K>(x: Tensor<K>, options: { readonly negativeSlope?: n
 const ELU: Elementwise = /* @__PURE__ */ elementwise({
   name: "elu",
   result: "float",
-  body: ([x, alpha]) =>
-    s.select(s.gt(x as Expr, 0), x as Expr, s.mul(s.expm1(s.min(x as Expr, 0)), alpha as Expr)),
+  body: ([x, alpha]) => eluExpr(x as Expr, alpha as Expr),
 });
 
 /** x above 0, `alpha` (default 1) times (e^x - 1) below. Clevert et al. 2015. */

@@ -1,8 +1,7 @@
 import type { Expr } from "../scalar/expr.ts";
 import * as s from "../scalar/expr.ts";
-import { type BinaryFunction, binary } from "./elementwise.ts";
+import { type BinaryFunction, binary, isFloatExpr } from "./elementwise.ts";
 
-const isFloatExpr = (x: Expr): boolean => x.dtype === "f32" || x.dtype === "f64";
 /** A divisor that fails the call when it is an integer 0. */
 const nonZero = (x: Expr): Expr => s.check(x, s.ne(x, 0), "integer division by zero");
 
@@ -29,10 +28,21 @@ export const remainder: BinaryFunction = /* @__PURE__ */ binary(
   "same",
   ["float", "int"],
 );
+/**
+ * The quotient that goes with {@link remainder}, so that 1 by 0.1 is 9, where the rounded quotient is 10. PyTorch's at
+ * the ends: an infinite a gives NaN, an infinite b gives 0 or -1.
+ */
+function floorQuotient(a: Expr, b: Expr): Expr {
+  const rest = s.mod(a, b);
+  const byInfinity = s.select(s.isInf(rest), -1, s.mul(rest, 0));
+  const whole = s.select(s.isInf(b), byInfinity, s.round(s.div(s.sub(a, rest), b)));
+  return s.floor(s.select(s.eq(b, 0), s.div(a, b), whole));
+}
+
 /** a / b rounded towards minus infinity. An integer b of 0 throws. Its gradient is 0. */
 export const floorDivide: BinaryFunction = /* @__PURE__ */ binary(
   "floorDivide",
-  (a, b) => (isFloatExpr(a) ? s.floor(s.div(a, b)) : s.floorDiv(a, nonZero(b))),
+  (a, b) => (isFloatExpr(a) ? floorQuotient(a, b) : s.floorDiv(a, nonZero(b))),
   "same",
   ["float", "int"],
 );

@@ -148,6 +148,11 @@ function notATensor(op: string, got: unknown): DTypeError {
   return new DTypeError(`${op}: expected a tensor, got ${what}. Make one with tensor(…).`);
 }
 
+/** Whether an expression is computed in floating point. */
+export function isFloatExpr(x: Expr): boolean {
+  return x.dtype === "f32" || x.dtype === "f64";
+}
+
 /** A function of one tensor. Kinds pass through. */
 export type UnaryFunction = <K>(x: Tensor<K>) => Tensor<K>;
 /** A function of two tensors, or a tensor and a number. */

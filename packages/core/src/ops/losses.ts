@@ -49,14 +49,16 @@ const square = (x: Expr): Expr => s.mul(x, x);
 const MSE: Elementwise = /* @__PURE__ */ lossOf("mseLoss", ([x, y]) => square(s.sub(x as Expr, y as Expr)));
 const L1: Elementwise = /* @__PURE__ */ lossOf("l1Loss", ([x, y]) => s.abs(s.sub(x as Expr, y as Expr)));
 const HUBER: Elementwise = /* @__PURE__ */ lossOf("huberLoss", ([x, y, delta]) => {
-  const size = s.abs(s.sub(x as Expr, y as Expr));
+  const difference = s.sub(x as Expr, y as Expr);
+  const size = s.abs(difference);
   const d = delta as Expr;
-  return s.select(s.le(size, d), s.mul(square(size), 0.5), s.mul(d, s.sub(size, s.mul(d, 0.5))));
+  return s.select(s.lt(size, d), s.mul(square(difference), 0.5), s.mul(d, s.sub(size, s.mul(d, 0.5))));
 });
 const SMOOTH_L1: Elementwise = /* @__PURE__ */ lossOf("smoothL1Loss", ([x, y, beta]) => {
-  const size = s.abs(s.sub(x as Expr, y as Expr));
+  const difference = s.sub(x as Expr, y as Expr);
+  const size = s.abs(difference);
   const b = beta as Expr;
-  return s.select(s.lt(size, b), s.div(s.mul(square(size), 0.5), b), s.sub(size, s.mul(b, 0.5)));
+  return s.select(s.lt(size, b), s.div(s.mul(square(difference), 0.5), b), s.sub(size, s.mul(b, 0.5)));
 });
 // Logarithms are held at -100 or above, as in PyTorch, so that probabilities of exactly 0 and 1 stay finite.
 const BCE: Elementwise = /* @__PURE__ */ lossOf("bce", ([x, y]) => {

@@ -42,9 +42,7 @@ export function checkAxes(
     return every;
   }
   if (typeof axis === "number") return [checkAxis(op, axis, rank)];
-  const axes = axis
-    .map((one) => checkAxis(op, one, rank))
-    .sort((a, b) => a - b);
+  const axes = axis.map((one) => checkAxis(op, one, rank)).sort((a, b) => a - b);
   axes.forEach((one, index) => {
     if (one === axes[index - 1]) throw new IndexError(`${op}: axis ${one} is named twice.`);
   });

@@ -10,6 +10,7 @@ import { type Program, program } from "../scalar/program.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply, composite } from "./apply.ts";
 import { add, div, equal, mul, sub } from "./binary.ts";
+import { type UnaryFunction, unary } from "./elementwise.ts";
 import type { Op } from "./op.ts";
 import { checkAxes, checkOptions } from "./options.ts";
 import { concat } from "./place.ts";
@@ -28,7 +29,7 @@ import {
 import { allocate, operands } from "./run.ts";
 import { cast, castProgram, where } from "./select.ts";
 import { permute, reshape, slice } from "./shape.ts";
-import { exp, isInf, log, sqrt } from "./unary.ts";
+import { exp, isInf, log } from "./unary.ts";
 import { detach, withUnitDims } from "./views.ts";
 
 /** Options of reductions. */
@@ -274,9 +275,15 @@ export function variance(x: Tensor, options: VarianceOptions = {}): Tensor {
   });
 }
 
-/** Standard deviation over axes: the root of {@link variance}. */
+/** √x with gradient 0 at 0: where all elements are equal none is to blame for the deviation. */
+const root: UnaryFunction = /* @__PURE__ */ unary("std", (x) => {
+  const y = s.sqrt(x);
+  return s.stated(y, [x], [s.select(s.eq(y, 0), 0, s.div(s.constant(0.5, x.dtype), y))]);
+});
+
+/** Standard deviation over axes: the root of {@link variance}. Its gradient is 0 where it is 0. */
 export function std(x: Tensor, options: VarianceOptions = {}): Tensor {
-  return composite([x], () => sqrt(variance(x, options)));
+  return composite([x], () => root(variance(x, options)));
 }
 
 const ARG: Op<{ readonly kind: "max" | "min"; readonly axes: readonly number[] }> = {

@@ -1,6 +1,5 @@
 import type { Backend } from "../backend/backend.ts";
 import { GradientError } from "../errors.ts";
-import { forgetRoot, makeRoot } from "../memory/roots.ts";
 import { scope } from "../memory/scope.ts";
 import { deviceOf } from "../runtime/device.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -48,16 +47,15 @@ export async function moveTo(x: Tensor, backend: Backend): Promise<void> {
     // The copy's block is taken over; its handle ends inside the scope.
     scope(() => {
       const copy = upload(x.origin, deviceOf(backend), values, x.shape, x.dtype);
-      const { owner } = x;
-      if (owner === undefined) forgetRoot(x);
-      else owner.abandon(x);
+      const { owner, root } = x;
+      owner?.abandon(x);
       x.storage.device.liveTensors--;
       x.storage.release();
       x.storage = copy.storage.retain();
       x.view = copy.view;
       x.storage.device.liveTensors++;
-      if (owner === undefined) makeRoot(x);
-      else owner.adopt(x);
+      if (root !== undefined) root.storages[0] = x.storage;
+      owner?.adopt(x);
     });
   }
   const along = [x.grad, ...(companions.get(x) ?? [])];

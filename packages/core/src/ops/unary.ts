@@ -1,12 +1,17 @@
 import * as s from "../scalar/expr.ts";
-import { type UnaryFunction, unary } from "./elementwise.ts";
+import { isFloatExpr, type UnaryFunction, unary } from "./elementwise.ts";
 
 /** Absolute value; gradient 0 at 0. */
 export const abs: UnaryFunction = /* @__PURE__ */ unary("abs", s.abs, "same", ["float", "int"]);
 /** Sign change. */
 export const neg: UnaryFunction = /* @__PURE__ */ unary("neg", s.neg, "same", ["float", "int"]);
-/** -1, 0 or 1; NaN stays. Its gradient is 0. */
-export const sign: UnaryFunction = /* @__PURE__ */ unary("sign", s.sign, "same", ["float", "int"]);
+/** -1, 0 or 1; 0 for NaN, as in PyTorch. Its gradient is 0. */
+export const sign: UnaryFunction = /* @__PURE__ */ unary(
+  "sign",
+  (x) => (isFloatExpr(x) ? s.select(s.isNaN(x), 0, s.sign(x)) : s.sign(x)),
+  "same",
+  ["float", "int"],
+);
 /** x². */
 export const square: UnaryFunction = /* @__PURE__ */ unary("square", (x) => s.mul(x, x), "same", [
   "float",

@@ -11,6 +11,7 @@ import { apply } from "./apply.ts";
 import type { Op } from "./op.ts";
 import { identityProgram, type MapAttributes, mapOp } from "./programs.ts";
 import { allocate, runMap } from "./run.ts";
+import { castProgram } from "./select.ts";
 
 /** What a state update computes, element by element. */
 export interface UpdateSpec {
@@ -142,10 +143,7 @@ export function assign(target: Tensor, value: Tensor): void {
       `assign: a value of shape ${showShape(value.shape)} does not fit a target of ${showShape(target.shape)}.`,
     );
   }
-  const from = DTYPES[value.dtype].compute;
-  const to = DTYPES[target.dtype].compute;
-  const program =
-    from === to ? identityProgram(to) : makeProgram("assign", [from], [], [s.cast(s.input(0, from), to)]);
+  const program = castProgram(value.dtype, target.dtype);
   writeViews("assign", program, [value.view], [target], [], target);
 }
 

@@ -47,8 +47,9 @@ function differentiate(program: Program, wanted: readonly number[], outputsSaved
   const outputTypes = program.outputs.map((output) => output.dtype);
   const firstGradient = inputCount + outputTypes.length;
   const adjoints = backpropagate(program, firstGradient);
-  const canonical = new Canonicalizer(false);
-  const results = program.results.map((result) => canonical.rewrite(result));
+  // Stated derivatives stay, for the derivative of the derivative.
+  const canonical = new Canonicalizer(true);
+  const results = program.outputs.map((output) => canonical.rewrite(output));
   const gradients = wanted.map((index) => {
     const dtype = program.inputs[index] as ComputeDType;
     const plain = canonical.rewrite(adjoints[index] ?? s.constant(0, dtype));
@@ -147,6 +148,13 @@ function gradientEdges(expr: Expr): readonly Expr[] {
   return expr.args;
 }
 
+/** A stated partial. Where it reads the plain value, it means the stated one: so its own derivative is the stated one too. */
+function statedPartial(expr: Expr, operand: number): Expr {
+  const value = expr.args[0] as Expr;
+  const partial = expr.args[1 + expr.value + operand] as Expr;
+  return value.args.length === 0 ? partial : substitute(partial, new Map([[value, expr]]));
+}
+
 type Contribute = (target: Expr, term: Expr) => void;
 
 function propagate(program: Program, expr: Expr, g: Expr, contribute: Contribute): void {
@@ -154,7 +162,7 @@ function propagate(program: Program, expr: Expr, g: Expr, contribute: Contribute
   switch (expr.op) {
     case "stated":
       for (let i = 0; i < expr.value; i++) {
-        contribute(expr.args[1 + i] as Expr, times(g, expr.args[1 + expr.value + i] as Expr));
+        contribute(expr.args[1 + i] as Expr, times(g, statedPartial(expr, i)));
       }
       return;
     case "select":

@@ -3,7 +3,7 @@ import type { Backend } from "../backend/backend.ts";
 import type { Shape, View } from "../backend/view.ts";
 import { DTYPES, type DType, isFloat } from "../dtype.ts";
 import { BackendError, DTypeError, GradientError, LifetimeError, ShapeError } from "../errors.ts";
-import { forgetRoot, makeRoot } from "../memory/roots.ts";
+import { makeRoot, type Root, unwatch } from "../memory/roots.ts";
 import type { Owner } from "../memory/scope.ts";
 import type { Storage } from "../memory/storage.ts";
 import type { Device } from "../runtime/device.ts";
@@ -43,6 +43,8 @@ export class Tensor<K = unknown> implements Kinded<K> {
   leafGradient = false;
   /** @internal Who ends it. */
   owner: Owner | undefined = undefined;
+  /** @internal What the collector returns if it is dropped; undefined while somebody owns it. */
+  root: Root | undefined = undefined;
   /** @internal Place in the owner's list. */
   slot = 0;
   /** @internal Why it may no longer be used. */
@@ -189,8 +191,9 @@ export class Tensor<K = unknown> implements Kinded<K> {
   end(reason: string): void {
     if (this.ended !== undefined) return;
     this.ended = reason;
-    if (this.owner === undefined) forgetRoot(this);
-    else this.owner.abandon(this);
+    if (this.owner !== undefined) this.owner.abandon(this);
+    if (this.root !== undefined) unwatch(this);
+    this.root = undefined;
     this.node = undefined;
     this.storage.device.liveTensors--;
     this.storage.release();

@@ -14,6 +14,8 @@ import {
 } from "../../src/scalar/interpret.ts";
 import { type Program, program } from "../../src/scalar/program.ts";
 
+const RUNS = process.env["NF_NIGHTLY"] === "1" ? 10_000 : 300;
+
 /** A random program of two float inputs, one integer input, one parameter and a coordinate. */
 const randomProgram: fc.Arbitrary<Program> = fc
   .tuple(
@@ -100,7 +102,7 @@ describe("block interpreter", () => {
           });
         },
       ),
-      { numRuns: 300 },
+      { numRuns: RUNS },
     );
   });
 

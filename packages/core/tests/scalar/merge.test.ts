@@ -3,6 +3,8 @@ import { describe, expect, it } from "vitest";
 import { mergeDimensions, mergeViews } from "../../src/backend/merge.ts";
 import { contiguousStrides, contiguousView, makeView } from "../../src/backend/view.ts";
 
+const RUNS = process.env["NF_NIGHTLY"] === "1" ? 10_000 : 300;
+
 /** Positions of all points in row-major order. */
 function positions(shape: readonly number[], strides: readonly number[]): number[] {
   let list = [0];
@@ -55,7 +57,7 @@ describe("mergeDimensions", () => {
         });
         if (merged.shape.length > 1) expect(merged.shape).not.toContain(1);
       }),
-      { numRuns: 500 },
+      { numRuns: RUNS },
     );
   });
 
