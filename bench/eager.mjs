@@ -4,9 +4,9 @@ import { cpus } from "node:os";
 import { add, matmul, mul, Scope, scope, sum, tensor, use, zeroGrad } from "@nf/core";
 import { makeView } from "../packages/core/dist/backend/view.js";
 import { allocate, runMap } from "../packages/core/dist/ops/run.js";
-import { program } from "../packages/core/dist/scalar/program.js";
-import * as scalar from "../packages/core/dist/scalar/expr.js";
 import { deviceOf } from "../packages/core/dist/runtime/device.js";
+import * as scalar from "../packages/core/dist/scalar/expr.js";
+import { program } from "../packages/core/dist/scalar/program.js";
 
 const ALL = ["f32", "f64", "i32", "u32", "bool"];
 const KERNELS = ["map", "reduce", "argReduce", "matmul", "gather", "scatter", "scan", "sort"];
@@ -113,11 +113,15 @@ const tape = parts["whole, with tape"].median - whole;
 const infer = whole - parts["pool and tensor"].median - parts.call.median;
 
 if (process.argv.includes("--json")) {
-  console.log(JSON.stringify({ node: process.version, machine: cpus()[0]?.model, nanoseconds: parts, infer, tape }));
+  console.log(
+    JSON.stringify({ node: process.version, machine: cpus()[0]?.model, nanoseconds: parts, infer, tape }),
+  );
 } else {
   console.log(`Eager operation in core, nanoseconds (Node ${process.version}, ${cpus()[0]?.model})`);
   for (const [name, { median, min, max }] of Object.entries(parts)) {
-    console.log(`${name.padEnd(36)} ${median.toFixed(0).padStart(6)}   (${min.toFixed(0)} to ${max.toFixed(0)})`);
+    console.log(
+      `${name.padEnd(36)} ${median.toFixed(0).padStart(6)}   (${min.toFixed(0)} to ${max.toFixed(0)})`,
+    );
   }
   console.log(`${"infer and check (the rest)".padEnd(36)} ${infer.toFixed(0).padStart(6)}`);
   console.log(`${"tape (difference)".padEnd(36)} ${tape.toFixed(0).padStart(6)}`);

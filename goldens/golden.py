@@ -174,6 +174,8 @@ class Op:
 
 
 def _option(value):
+    if isinstance(value, dict):
+        return {key: _option(entry) for key, entry in value.items()}
     return (
         [_option(entry) for entry in value]
         if isinstance(value, (list, tuple))

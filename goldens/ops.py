@@ -3,7 +3,7 @@
 import shutil
 import warnings
 
-from cases import elementwise, indexing, losses, pooling, products, reductions
+from cases import composites, elementwise, indexing, layers, losses, pooling, products, reductions
 from golden import HERE
 
 OUT = HERE / "ops"
@@ -15,7 +15,7 @@ def main():
     # Meant: var of one entry with ddof 1 is NaN; klDiv's mean divides by every entry.
     warnings.filterwarnings("ignore", message=r".*(degrees of freedom|reduction: 'mean')")
     shutil.rmtree(OUT, ignore_errors=True)
-    families = (elementwise, reductions, products, pooling, losses, indexing)
+    families = (elementwise, reductions, products, pooling, losses, indexing, composites, layers)
     ops = [op for family in families for op in family.build()]
     if len({op.name for op in ops}) != len(ops):
         raise SystemExit("two ops share a name")

@@ -135,6 +135,9 @@ describe("cpu backend", () => {
         const index = upload(backend, "i32", [1, 1, 2], [0, 1]);
         const one = upload(backend, dtype, [1, 1, 1], [1]);
         const scalarOut = blank(backend, dtype, [1]);
+        const squareOut = blank(backend, dtype, [1, 1]);
+        const heads = upload(backend, dtype, [1, 1, 1, 2], [1, 1]);
+        const block = upload(backend, "u8", [1, 34], new Array(34).fill(1));
         const same = program("same", [DTYPES[dtype].compute], [], ([v]) => v as s.Expr);
         const windows = { stride: [1], dilation: [1], padding: [[0, 0]] } as const;
         const calls: Record<string, Parameters<typeof callOf>[0]> = {
@@ -211,6 +214,38 @@ describe("cpu backend", () => {
             params: [-100, 0],
             attributes: { pass: "forward" },
           },
+          norm: {
+            kernel: "norm",
+            inputs: [x],
+            outputs: [out, blank(backend, dtype, [1, 1, 1])],
+            params: [1e-5],
+            attributes: { pass: "forward", centered: false, weight: false, bias: false },
+          },
+          attention: {
+            kernel: "attention",
+            inputs: [heads, heads, heads],
+            outputs: [blank(backend, dtype, [1, 1, 1, 2]), blank(backend, dtype, [1, 1, 1])],
+            params: [1],
+            attributes: { pass: "forward", causal: false, mask: false },
+          },
+          rope: {
+            kernel: "rope",
+            inputs: [x, square, square],
+            outputs: [out],
+            attributes: { interleaved: false, inverse: false },
+          },
+          embeddingGrad: {
+            kernel: "embeddingGrad",
+            inputs: [flat, upload(backend, "i32", [1], [0])],
+            outputs: [{ ...flat, buffer: out.buffer }],
+            attributes: {},
+          },
+          quantizedMatmul: {
+            kernel: "quantizedMatmul",
+            inputs: [upload(backend, dtype, [1, 32], new Array(32).fill(1)), block],
+            outputs: [squareOut],
+            attributes: { format: "q8_0", inner: 32, columns: 1 },
+          },
         };
         const call = calls[kernel];
         expect(call, kernel).toBeDefined();
@@ -225,14 +260,15 @@ describe("cpu backend", () => {
       }
     }
     const x = blank(backend, "f32", [1, 1]);
-    const rope = callOf({
-      kernel: "rope",
-      inputs: [x, x, x],
+    const unknown = callOf({
+      // What a later core may ask for.
+      kernel: "fourier" as "softmax",
+      inputs: [x],
       outputs: [x],
-      attributes: { interleaved: false, inverse: false },
+      attributes: { pass: "forward", log: false },
     });
-    expect(backend.supports(rope)).toEqual({ reason: expect.stringContaining("rope") });
-    expect(() => backend.execute(rope)).toThrow(expect.objectContaining({ code: "NF_UNSUPPORTED" }));
+    expect(backend.supports(unknown)).toEqual({ reason: expect.stringContaining("fourier") });
+    expect(() => backend.execute(unknown)).toThrow(expect.objectContaining({ code: "NF_UNSUPPORTED" }));
     const deep = blank(backend, "f32", [1, 1, 1, 1, 1, 1]);
     const four = {
       stride: [1, 1, 1, 1],

@@ -32,7 +32,9 @@ function stopSignal(): AbortSignal {
 }
 
 if (isTooOld(process.versions.node)) {
-  process.stderr.write(`error: nf needs Node ${OLDEST.join(".")} or newer; this is ${process.version}.\n`);
+  process.stderr.write(
+    `error: nf needs Node ${OLDEST.join(".")} or newer; this is ${process.versions.node}.\n`,
+  );
   process.exitCode = 1;
 } else {
   const signal = stopSignal();

@@ -18,7 +18,7 @@ export const LEARNING_RATES: Readonly<Record<OptimizerName, number>> = { adam: 6
 /** Options that every command has. */
 export interface CommonOptions {
   /** Print one JSON object as the last line of standard output. */
-  readonly json: boolean;
+  readonly json?: boolean;
 }
 
 /** Options of `nf train`, checked. */
@@ -27,13 +27,17 @@ export interface TrainOptions extends CommonOptions {
   readonly backend?: string;
   readonly data: DataName;
   /** Allow the download of data that is not there. */
-  readonly download: boolean;
+  readonly download?: boolean;
+  /** Train on the first so many images only; on all when absent. */
+  readonly limit?: number;
   readonly epochs: number;
   /** Images a step. */
   readonly batch: number;
   readonly seed: number;
   /** Move each training image by up to a pixel, another way in every epoch. */
   readonly shift: boolean;
+  /** Part of the target's probability that the loss spreads evenly over all classes, from 0 to below 1. */
+  readonly labelSmoothing: number;
   readonly optimizer: OptimizerName;
   /** Learning rate; the optimiser's usual one when absent. */
   readonly lr?: number;

@@ -10,7 +10,7 @@ import {
   OPTIMIZER_NAMES,
   type TrainOptions,
 } from "./options.ts";
-import { positiveNumber, someText, wholeNumber } from "./values.ts";
+import { positiveNumber, share, someText, wholeNumber } from "./values.ts";
 
 /** What the commands do; each gives its exit code. */
 export interface Actions {
@@ -22,8 +22,7 @@ export interface Actions {
 /** Greatest seed: seeds are unsigned 32-bit numbers. */
 const MAX_SEED = 2 ** 32 - 1;
 
-const json = (): Option =>
-  new Option("--json", "print one JSON object as the last line of standard output").default(false);
+const json = (): Option => new Option("--json", "print one JSON object as the last line of standard output");
 
 const model = (): Argument => new Argument("<model>", "the model").choices([...MODEL_NAMES]);
 
@@ -52,8 +51,11 @@ function addTrain(program: Command, actions: Actions, finish: (code: number) => 
         .choices([...DATA_NAMES])
         .default("embedded"),
     )
+    .addOption(new Option("--download", "allow the download of MNIST when it is not on this machine"))
     .addOption(
-      new Option("--download", "allow the download of MNIST when it is not on this machine").default(false),
+      new Option("--limit <n>", "train on the first n images only, to try things out").argParser(
+        wholeNumber(1, 60_000),
+      ),
     )
     .addOption(
       new Option("--epochs <n>", "passes over the training images")
@@ -70,10 +72,18 @@ function addTrain(program: Command, actions: Actions, finish: (code: number) => 
       new Option("--no-shift", "train on the images as they are, instead of moving each by up to a pixel"),
     )
     .addOption(
+      new Option("--label-smoothing <share>", "part of the target spread evenly over all classes in training")
+        .argParser(share)
+        .default(0.05),
+    )
+    .addOption(
       new Option("--optimizer <name>", "the optimiser").choices([...OPTIMIZER_NAMES]).default("adam"),
     )
     .addOption(
-      new Option("--lr <number>", `learning rate (default: ${learningRates})`).argParser(positiveNumber),
+      new Option(
+        "--lr <number>",
+        `highest learning rate; it rises over a tenth of the run, then falls to 0 (default: ${learningRates})`,
+      ).argParser(positiveNumber),
     )
     .addOption(
       new Option("--out <folder>", "output folder (default: runs/<model>-<date and time>)").argParser(

@@ -38,6 +38,18 @@ export function positiveNumber(text: string): number {
 }
 
 /**
+ * Reads a share: from 0 to below 1.
+ *
+ * @throws InvalidArgumentError saying so
+ */
+export function share(text: string): number {
+  const expected = "a number from 0 to below 1, such as 0.05";
+  const value = parseNumber(text, expected);
+  if (value < 0 || value >= 1) throw new InvalidArgumentError(`Expected ${expected}.`);
+  return value;
+}
+
+/**
  * Takes any text that is not empty.
  *
  * @throws InvalidArgumentError for an empty one

@@ -44,8 +44,10 @@ describe("bad arguments end with exit code 2 and say what would do", () => {
       ["0", "-1", "1.5", "NaN", "three", "", "Infinity", "0x10", "1e9"],
       "a whole number from 1 to 100000",
     ],
+    ["--limit", ["0", "60001"], "a whole number from 1 to 60000"],
     ["--batch", ["0", "-64", "6.4", "many"], "a whole number from 1 to 100000"],
     ["--seed", ["-1", "4294967296", "0.5", "x"], "a whole number from 0 to 4294967295"],
+    ["--label-smoothing", ["1", "-0.1", "some"], "a number from 0 to below 1"],
     ["--lr", ["0", "-0.1", "NaN", "fast", "Infinity", "1e999"], "a number greater than 0"],
   ];
   it.each(
@@ -86,9 +88,12 @@ describe("help", () => {
         "--data <name>",
         'choices: "embedded", "mnist"',
         "--download",
+        "--limit <n>",
         "--epochs <n>",
         "--batch <n>",
         "--seed <n>",
+        "--no-shift",
+        "--label-smoothing <share>",
         "--lr <number>",
         'choices: "adam", "sgd"',
         "--out <folder>",

@@ -65,6 +65,10 @@ describe("progress on a terminal", () => {
     expect(written).toContain("epoch 1/3 done\n");
     expect(written).toContain("\x1b[?25l");
     expect(written.lastIndexOf("\x1b[?25h")).toBeGreaterThan(written.lastIndexOf("\x1b[?25l"));
+    // A bar goes back to where it began: nothing may scroll between saving and restoring the place.
+    const bars = written.split("\x1b7").slice(1);
+    expect(bars).toHaveLength(2);
+    for (const bar of bars) expect(bar.slice(0, bar.indexOf("\x1b8"))).not.toContain("\n");
     // The bar itself never scrolls: the note's is the only new line.
     expect(written.match(/\n/g)).toHaveLength(1);
   });

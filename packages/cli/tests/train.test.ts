@@ -14,8 +14,8 @@ afterAll(() => rm(cwd, { recursive: true, force: true }));
 const importModule: Io["importModule"] = (name) =>
   name === "@nf/backend-cpu" ? import("@nf/backend-cpu") : Promise.resolve(undefined);
 
-/** Few and large steps: what is tried here is the command, not the learning. */
-const QUICK = ["train", "lenet", "--epochs", "1", "--batch", "800"];
+/** Few images: what is tried here is the command, not the learning. */
+const QUICK = ["train", "lenet", "--epochs", "1", "--limit", "320", "--batch", "32"];
 
 const linesOf = async (folder: string) =>
   (await readFile(join(cwd, folder, "metrics.jsonl"), "utf8"))
@@ -34,12 +34,12 @@ describe("nf train", () => {
       backend: "cpu",
       parameters: 44_426,
       data: "embedded",
-      trainImages: 8000,
+      trainImages: 320,
       testImages: 2000,
       steps: 10,
       epochs: 1,
       seed: 42,
-      batch: 800,
+      batch: 32,
       stopped: false,
       out: "a",
     });
@@ -81,7 +81,7 @@ describe("nf train", () => {
     const losses = async (folder: string, seed: string) => {
       const { code } = await nf([...QUICK, "--out", folder, "--seed", seed], { cwd, importModule });
       expect(code).toBe(0);
-      return (await linesOf(folder)).filter(({ kind }) => kind === "step").map(({ loss }) => loss);
+      return (await linesOf(folder)).filter(({ kind }) => kind === "step").map(({ objective }) => objective);
     };
     const first = await losses("first", "7");
     expect(await losses("second", "7")).toEqual(first);
@@ -162,6 +162,14 @@ describe("nf train", () => {
     expect(code).toBe(1);
     expect(stderr).toContain("The output folder file/runs cannot be written to");
     expect(stderr).toContain("--out");
+  });
+
+  it("refuses more images than there are", async () => {
+    const argv = ["train", "lenet", "--limit", "8001", "--out", "limit"];
+    const { code, stderr } = await nf(argv, { cwd, importModule });
+    expect(code).toBe(2);
+    expect(stderr).toContain("there are only 8,000 training images");
+    await expect(readdir(join(cwd, "limit"))).rejects.toThrow("ENOENT");
   });
 
   it("says how to get MNIST when it is not there", async () => {

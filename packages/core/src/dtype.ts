@@ -79,8 +79,6 @@ export function promoteTypes(a: DType, b: DType): DType {
 /** Refuses a name that is not an element type. */
 export function checkDType(op: string, dtype: string): asserts dtype is DType {
   if (!Object.hasOwn(DTYPES, dtype)) {
-    throw new DTypeError(
-      `${op}: unknown dtype ${JSON.stringify(dtype)}. Choose one of ${DTYPE_NAMES.join(", ")}.`,
-    );
+    throw new DTypeError(`${op}: unknown dtype "${String(dtype)}". Choose one of ${DTYPE_NAMES.join(", ")}.`);
   }
 }

@@ -49,16 +49,16 @@ async function runOn(
 ): Promise<number> {
   const note = (line: string) => say(io.stderr, line);
   const started = new Date();
-  const data = await loadDigits(options.data, options.download, io.signal, note);
+  const data = await loadDigits(options.data, options.download ?? false, io.signal, note);
   if (io.signal.aborted) return stopped(io, "before the first step");
-  const folder = await createRunFolder(io.cwd, options.out, name);
   const session = createSession(name, options, backend, data);
+  const folder = await createRunFolder(io.cwd, options.out, name);
   const { model, record, steps } = session;
   const { title, input } = MODELS[name];
   note(inspect(model, input));
   note(
     `${title} on ${backend.name} (${backend.capabilities.threads} thread${backend.capabilities.threads === 1 ? "" : "s"}): ` +
-      `${count(data.train.length)} digits to train, ${count(data.test.length)} to test; ${count(steps)} steps`,
+      `${count(session.images.length)} digits to train, ${count(data.test.length)} to test; ${count(steps)} steps`,
   );
 
   const progress = createProgress(io.stderr);

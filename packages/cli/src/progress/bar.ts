@@ -1,4 +1,3 @@
-import { clearLine, cursorTo } from "node:readline";
 import { SingleBar } from "cli-progress";
 import { type OutputStream, say } from "../io.ts";
 import { describe, type Progress } from "./state.ts";
@@ -37,10 +36,8 @@ export function barProgress(stream: OutputStream): Progress {
       }
     },
     note(line) {
-      if (bar !== undefined) {
-        cursorTo(stream, 0);
-        clearLine(stream, 0);
-      }
+      // The bar remembers its place on the screen, which a new line would make wrong: it is begun anew below.
+      this.stop();
       say(stream, line);
     },
     stop() {

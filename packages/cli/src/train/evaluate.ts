@@ -15,17 +15,14 @@ export interface Classifier {
   eval(): unknown;
 }
 
-/** A loss of logits and classes: the mean over the batch. */
-export interface Criterion {
-  forward(logits: Tensor, label: Tensor): Tensor;
-}
-
 /** What a model says of one image. */
 export interface Outcome {
   readonly label: number;
   readonly predicted: number;
   /** Softmax probability of the predicted class. */
   readonly confidence: number;
+  /** Cross-entropy of the true class, in nats: minus the logarithm of its softmax probability. */
+  readonly loss: number;
 }
 
 /** Result over a test set. */
@@ -38,12 +35,13 @@ export interface Evaluation {
   readonly outcomes: readonly Outcome[];
 }
 
-/** The likeliest class of each row of logits `[rows, classes]`, and its probability. */
+/** The likeliest class of each row of logits `[rows, classes]`, how likely it is, and the cross-entropy. */
 export function decide(logits: ArrayLike<number>, labels: ArrayLike<number>): Outcome[] {
   const rows = labels.length;
   const classes = logits.length / rows;
   return Array.from({ length: rows }, (_, row) => {
     const start = row * classes;
+    const label = labels[row] ?? -1;
     let predicted = 0;
     let highest = Number.NEGATIVE_INFINITY;
     for (let k = 0; k < classes; k++) {
@@ -53,15 +51,23 @@ export function decide(logits: ArrayLike<number>, labels: ArrayLike<number>): Ou
         predicted = k;
       }
     }
+    // The highest logit is taken off first, so that no exponential overflows.
     let sum = 0;
     for (let k = 0; k < classes; k++) sum += Math.exp((logits[start + k] ?? Number.NaN) - highest);
-    return { label: labels[row] ?? -1, predicted, confidence: 1 / sum };
+    const loss = Math.log(sum) + highest - (logits[start + label] ?? Number.NaN);
+    return { label, predicted, confidence: 1 / sum, loss };
   });
 }
 
 /** How many outcomes are right. */
 export function countRight(outcomes: readonly Outcome[]): number {
   return outcomes.reduce((right, { label, predicted }) => right + (label === predicted ? 1 : 0), 0);
+}
+
+/** Mean cross-entropy and share of right ones. */
+export function score(outcomes: readonly Outcome[]): { readonly loss: number; readonly accuracy: number } {
+  const lossSum = outcomes.reduce((sum, { loss }) => sum + loss, 0);
+  return { loss: lossSum / outcomes.length, accuracy: countRight(outcomes) / outcomes.length };
 }
 
 /**
@@ -73,28 +79,20 @@ export function countRight(outcomes: readonly Outcome[]): number {
  */
 export async function evaluate(
   model: Classifier,
-  criterion: Criterion,
   batches: AsyncIterable<ImageBatch>,
   afterBatch: () => Promise<boolean>,
 ): Promise<Evaluation | undefined> {
   const outcomes: Outcome[] = [];
-  let lossSum = 0;
   model.eval();
   try {
     for await (const { image, label } of batches) {
-      const [logits, loss] = noGrad(() => {
-        const scores = model.forward(image);
-        return [scores, criterion.forward(scores, label)] as const;
-      });
-      const decided = decide(await logits.data(), await label.data());
-      lossSum += (await loss.item()) * decided.length;
-      outcomes.push(...decided);
+      const logits = noGrad(() => model.forward(image));
+      outcomes.push(...decide(await logits.data(), await label.data()));
       logits.dispose();
-      loss.dispose();
       if (!(await afterBatch())) return undefined;
     }
   } finally {
     model.train();
   }
-  return { loss: lossSum / outcomes.length, accuracy: countRight(outcomes) / outcomes.length, outcomes };
+  return { ...score(outcomes), outcomes };
 }

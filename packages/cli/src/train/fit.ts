@@ -1,20 +1,28 @@
+import type { Tensor } from "@nf/core";
 import {
   type Classifier,
-  type Criterion,
-  countRight,
   decide,
   type Evaluation,
   evaluate,
   type ImageBatch,
+  type Outcome,
+  score,
 } from "./evaluate.ts";
 import type { Optimizer } from "./optimizer.ts";
+
+/** A loss of logits and classes: the mean over the batch. */
+export interface Criterion {
+  forward(logits: Tensor, label: Tensor): Tensor;
+}
 
 /** One training step. */
 export interface StepResult {
   readonly epoch: number;
   /** Steps done, from 1 over all epochs. */
   readonly step: number;
-  /** Mean loss of the batch before the step. */
+  /** What the step made smaller: the criterion's value for the batch, before the step. */
+  readonly objective: number;
+  /** Mean cross-entropy of the batch, in nats; the objective has label smoothing besides. */
   readonly loss: number;
   /** Share of the batch that was classified right, 0 to 1. */
   readonly accuracy: number;
@@ -30,7 +38,7 @@ export interface EpochResult {
   readonly epoch: number;
   /** Steps done at its end. */
   readonly step: number;
-  /** Mean training loss of its images. */
+  /** Mean cross-entropy of its images, each at the time of its step. */
   readonly loss: number;
   /** Training accuracy over its images, 0 to 1. */
   readonly accuracy: number;
@@ -81,9 +89,7 @@ export async function fit(task: FitTask): Promise<boolean> {
   let step = 0;
   let seconds = 0;
   for (let epoch = 1; epoch <= task.epochs; epoch++) {
-    let images = 0;
-    let right = 0;
-    let lossSum = 0;
+    const seen: Outcome[] = [];
     const before = seconds;
     const start = performance.now();
     for await (const { image, label } of task.trainBatches(epoch)) {
@@ -95,24 +101,29 @@ export async function fit(task: FitTask): Promise<boolean> {
       loss.backward();
       optimizer.step();
 
-      const value = await loss.item();
+      const objective = await loss.item();
       const outcomes = decide(await logits.data(), await label.data());
-      step++;
-      images += outcomes.length;
-      right += countRight(outcomes);
-      lossSum += value * outcomes.length;
+      seen.push(...outcomes);
       seconds = before + (performance.now() - start) / 1000;
-      const accuracy = countRight(outcomes) / outcomes.length;
-      task.onStep({ epoch, step, loss: value, accuracy, images: outcomes.length, learningRate, seconds });
+      step++;
+      task.onStep({
+        epoch,
+        step,
+        objective,
+        ...score(outcomes),
+        images: outcomes.length,
+        learningRate,
+        seconds,
+      });
       await breathe();
       if (signal.aborted) return false;
     }
-    const test = await evaluate(model, criterion, task.testBatches, async () => {
+    const test = await evaluate(model, task.testBatches, async () => {
       await breathe();
       return !signal.aborted;
     });
     if (test === undefined) return false;
-    task.onEpoch({ epoch, step, loss: lossSum / images, accuracy: right / images, seconds, test });
+    task.onEpoch({ epoch, step, ...score(seen), seconds, test });
   }
   return true;
 }

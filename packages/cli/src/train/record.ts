@@ -48,10 +48,11 @@ export class RunRecord {
   takeLines(): string {
     const steps = this.steps
       .slice(this.#written.steps)
-      .map(({ epoch, step, loss, accuracy, images, learningRate }) => ({
+      .map(({ epoch, step, objective, loss, accuracy, images, learningRate }) => ({
         kind: "step",
         epoch,
         step,
+        objective,
         loss,
         accuracy,
         images,

@@ -22,6 +22,7 @@ export interface TrainResult {
   readonly seed: number;
   /** Whether training images were moved by up to a pixel. */
   readonly shift: boolean;
+  readonly labelSmoothing: number;
   /** Steps done. */
   readonly steps: number;
   /** Epochs done. */
@@ -45,13 +46,14 @@ export function resultOf(model: ModelName, session: Session, complete: boolean):
     threads: backend.capabilities.threads,
     parameters: session.parameters,
     data: options.data,
-    trainImages: data.train.length,
+    trainImages: session.images.length,
     testImages: data.test.length,
     optimizer: options.optimizer,
     learningRate: session.learningRate,
     batch: options.batch,
     seed: options.seed,
     shift: options.shift,
+    labelSmoothing: options.labelSmoothing,
     steps: record.steps.length,
     epochs: record.epochs.length,
     seconds: record.seconds,

@@ -1,7 +1,7 @@
 import { type Backend, manualSeed } from "@nf/core";
 import { DataLoader } from "@nf/data";
 import { CrossEntropyLoss } from "@nf/nn";
-import { CliError } from "../errors.ts";
+import { CliError, UsageError } from "../errors.ts";
 import { count, duration, lossText, percent } from "../format.ts";
 import { MODELS } from "../models.ts";
 import { LEARNING_RATES, type ModelName, type TrainOptions } from "../options.ts";
@@ -12,13 +12,15 @@ import { METRICS, type RunFolder } from "./folder.ts";
 import { createOptimizer } from "./optimizer.ts";
 import { RunRecord } from "./record.ts";
 import { warmUpCosine } from "./schedule.ts";
-import { ShiftedImages } from "./shift.ts";
+import { type ImageSource, ShiftedImages } from "./shift.ts";
 
 /** A run that is set up and has not begun. */
 export interface Session {
   readonly model: ReturnType<(typeof MODELS)[ModelName]["create"]>;
   readonly backend: Backend;
   readonly data: Splits;
+  /** What is trained on: the training images, or the first of them. */
+  readonly images: ImageSource;
   readonly options: TrainOptions;
   /** Highest learning rate. */
   readonly learningRate: number;
@@ -26,6 +28,18 @@ export interface Session {
   readonly stepsPerEpoch: number;
   readonly steps: number;
   readonly record: RunRecord;
+}
+
+/** @throws UsageError when more are asked for than there are */
+function firstOf(images: Splits["train"], limit: number = images.length): ImageSource {
+  if (limit > images.length) {
+    throw new UsageError(`--limit ${limit}: there are only ${count(images.length)} training images.`);
+  }
+  return {
+    length: limit,
+    get: (index) => images.get(index),
+    getBatch: (indices) => images.getBatch(indices),
+  };
 }
 
 /** Makes a seeded model and what surrounds it, on the backend in use. */
@@ -37,11 +51,13 @@ export function createSession(
 ): Session {
   manualSeed(options.seed);
   const model = MODELS[name].create();
-  const stepsPerEpoch = Math.ceil(data.train.length / options.batch);
+  const images = firstOf(data.train, options.limit);
+  const stepsPerEpoch = Math.ceil(images.length / options.batch);
   return {
     model,
     backend,
     data,
+    images,
     options,
     learningRate: options.lr ?? LEARNING_RATES[options.optimizer],
     parameters: model.parameters().reduce((sum, { size }) => sum + size, 0),
@@ -66,10 +82,10 @@ export async function train(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const { model, data, options, learningRate, steps, record } = session;
+  const { model, data, images, options, learningRate, steps, record } = session;
   const { batch, seed, epochs } = options;
-  const images = new ShiftedImages(data.train, seed, BACKGROUND);
-  const trainBatches = new DataLoader(options.shift ? images : data.train, {
+  const shifted = new ShiftedImages(images, seed, BACKGROUND);
+  const trainBatches = new DataLoader(options.shift ? shifted : images, {
     batchSize: batch,
     shuffle: true,
     seed,
@@ -80,10 +96,10 @@ export async function train(
   try {
     return await fit({
       model,
-      criterion: new CrossEntropyLoss(),
+      criterion: new CrossEntropyLoss({ labelSmoothing: options.labelSmoothing }),
       optimizer: createOptimizer(options.optimizer, model.parameters(), learningRate),
       trainBatches(epoch) {
-        images.epoch = epoch;
+        shifted.epoch = epoch;
         return trainBatches;
       },
       testBatches,
@@ -92,10 +108,10 @@ export async function train(
       signal,
       onStep(result) {
         record.addStep(result);
-        const { epoch, step, loss, accuracy, seconds } = result;
-        if (!Number.isFinite(loss)) {
+        const { epoch, step, objective, loss, accuracy, seconds } = result;
+        if (!Number.isFinite(objective)) {
           throw new CliError(
-            `The loss is ${loss} at step ${step}: the training has diverged. Try a learning rate below ` +
+            `The loss is ${objective} at step ${step}: the training has diverged. Try a learning rate below ` +
               `${learningRate}, such as --lr ${learningRate / 10}.`,
           );
         }

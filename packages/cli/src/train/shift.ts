@@ -17,8 +17,6 @@ export interface ImageSource extends Dataset<LabelledImage> {
  */
 export class ShiftedImages implements Dataset<LabelledImage> {
   readonly length: number;
-  readonly name: string;
-  readonly source: string;
   /** Set before the epoch's first batch is asked for. */
   epoch = 0;
   readonly #images: ImageSource;
@@ -28,8 +26,6 @@ export class ShiftedImages implements Dataset<LabelledImage> {
   /** @param background value of a pixel without ink, which comes in at the edges */
   constructor(images: ImageSource, seed: number, background: number) {
     this.length = images.length;
-    this.name = images.name ?? "images";
-    this.source = images.source ?? "";
     this.#images = images;
     this.#seed = seed;
     this.#background = background;

@@ -2,14 +2,13 @@ import { sameShape, showShape } from "../backend/geometry.ts";
 import { cached } from "../cache.ts";
 import { isFloat } from "../dtype.ts";
 import { GradientError, ShapeError } from "../errors.ts";
-import { makeRoot } from "../memory/roots.ts";
-import { activeScope, scope, scopeWith } from "../memory/scope.ts";
+import { activeScope, type Owner, scope, scopeWith } from "../memory/scope.ts";
 import { add } from "../ops/binary.ts";
 import { checkOptions } from "../ops/options.ts";
 import { copied, filled } from "../ops/programs.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { consume, type Graph } from "./graph.ts";
-import { type Edge, type Node, type Saved, withGradients } from "./tape.ts";
+import { type Edge, type Node, type Saved, type ValueType, withGradients } from "./tape.ts";
 
 /** Options of {@link backward} and the functions built on it. */
 export interface BackwardOptions {
@@ -46,26 +45,27 @@ export function backward(x: Tensor, gradient?: Tensor, options: BackwardOptions 
   const retainGraph = options.retainGraph ?? createGraph;
   const graph = x.node?.graph;
   scope(() => {
-    const seed = checkedSeed(x, gradient);
+    const seed = checkedSeed("backward", x, gradient);
     sweep([x], [seed], undefined, { retainGraph, createGraph }, (leaf, value) =>
       accumulate(leaf, value, graph, createGraph),
     );
   });
 }
 
-function checkedSeed(x: Tensor, gradient: Tensor | undefined): Tensor {
+/** The gradient that arrives at x, or 1 where x is a scalar and none was given. */
+export function checkedSeed(op: string, x: Tensor, gradient: Tensor | undefined): Tensor {
   if (gradient === undefined) {
     if (x.size !== 1) {
       throw new GradientError(
-        `backward: x has shape ${showShape(x.shape)}. Reduce it to a scalar (x.sum()), or give the gradient that arrives at it.`,
+        `${op}: x has shape ${showShape(x.shape)}. Reduce it to a scalar (x.sum()), or give the gradient that arrives at it.`,
       );
     }
     return filled(x.device, x.shape, x.dtype, 1);
   }
-  gradient.assertAlive("backward");
+  gradient.assertAlive(op);
   if (!sameShape(gradient.shape, x.shape)) {
     throw new ShapeError(
-      `backward: the gradient has shape ${showShape(gradient.shape)}, x ${showShape(x.shape)}; they must be equal.`,
+      `${op}: the gradient has shape ${showShape(gradient.shape)}, x ${showShape(x.shape)}; they must be equal.`,
     );
   }
   return gradient;
@@ -82,20 +82,13 @@ function accumulate(leaf: Tensor, gradient: Tensor, graph: Graph | undefined, cr
   // other is written to.
   const ours = gradient.owner === activeScope();
   const dense = gradient.view.contiguous && !gradient.storage.shared;
-  let next = gradient;
-  if (before !== null && !before.isDisposed) next = add(before, gradient);
-  else if (!ours || !(dense || createGraph)) next = copied(gradient);
-  if (!createGraph) before?.end("a new gradient was accumulated");
-  next.owner?.abandon(next);
-  if (leaf.root === undefined || createGraph) makeRoot(next);
-  else leaf.root.adopt(next);
-  leaf.grad = next;
+  if (before !== null && !before.isDisposed) leaf.grad = add(before, gradient);
+  else leaf.grad = ours && (dense || createGraph) ? gradient : copied(gradient);
 }
 
 /** Sets gradients back to null, and ends what the graphs that wrote them left behind. */
 export function zeroGrad(tensors: Iterable<Tensor>): void {
   for (const tensor of tensors) {
-    tensor.grad?.end("zeroGrad() was called");
     tensor.grad = null;
     tensor.gradientSource?.end();
     tensor.gradientSource = undefined;
@@ -128,7 +121,7 @@ export function sweep(
       wantedLeaves?.set(target.leaf, [...(wantedLeaves.get(target.leaf) ?? []), index]);
   });
 
-  const uses = new Uses(!options.createGraph, seeds);
+  const uses = new Uses(!options.createGraph);
   const joined = (before: Tensor | undefined, gradient: Tensor): Tensor => {
     const total = before === undefined ? gradient : add(before, gradient);
     uses.add(total);
@@ -139,8 +132,11 @@ export function sweep(
     }
     return total;
   };
+  // Without targets, everything; else only what lies between the roots and them: the rest is not ours to consume.
+  let passed: ReadonlySet<Node> | undefined;
   const arrive = (edge: Edge, gradient: Tensor): void => {
     if (edge.node !== undefined) {
+      if (passed !== undefined && !passed.has(edge.node) && !wantedNodes.has(edge.node)) return;
       const count = edge.node.outputTypes.length;
       const slots = cached(gradients, edge.node, () => new Array<Tensor | undefined>(count).fill(undefined));
       slots[edge.outputIndex] = joined(slots[edge.outputIndex], gradient);
@@ -152,6 +148,7 @@ export function sweep(
 
   withGradients(options.createGraph, () => {
     const nodes = reachable(roots, mark);
+    if (wantedLeaves !== undefined) passed = leadingTo(nodes, wantedNodes, wantedLeaves);
     roots.forEach((root, i) => {
       arrive(
         { node: root.node, outputIndex: root.outputIndex, leaf: root.node === undefined ? root : undefined },
@@ -162,20 +159,20 @@ export function sweep(
       const arrived = gradients.get(node);
       gradients.delete(node);
       if (arrived !== undefined) {
-        applyHooks(node, arrived);
+        applyHooks(node, arrived, uses);
         for (const { output, target } of wantedNodes.get(node) ?? []) {
           const value = arrived[output];
           if (value === undefined) continue;
           uses.add(value);
           deliver(value, value, target);
         }
-        propagate(node, arrived, options, arrive);
+        if (passed === undefined || passed.has(node)) propagate(node, arrived, options, arrive);
         for (const value of arrived) if (value !== undefined) uses.drop(value);
       }
-      if (!options.retainGraph) consume(node);
+      if (!options.retainGraph && (passed === undefined || passed.has(node))) consume(node);
     }
     for (const [leaf, value] of leaves) {
-      const hooked = runHooks(leaf.hooks, value);
+      const hooked = runHooks(leaf.hooks, value, leaf);
       for (const target of wantedLeaves?.get(leaf) ?? [-1]) deliver(leaf, hooked, target);
     }
   });
@@ -188,11 +185,11 @@ export function sweep(
 class Uses {
   private readonly counts = new Map<Tensor, number>();
   private readonly ends: boolean;
+  private readonly scope: Owner | undefined = activeScope();
 
-  /** @param ends false where gradients are part of a graph; `kept` are never ended. */
-  constructor(ends: boolean, kept: readonly Tensor[]) {
+  /** @param ends false where gradients are part of a graph. */
+  constructor(ends: boolean) {
     this.ends = ends;
-    for (const tensor of kept) this.counts.set(tensor, 1);
   }
 
   add(gradient: Tensor): void {
@@ -204,7 +201,8 @@ class Uses {
     this.counts.set(gradient, left);
     if (left > 0 || !this.ends) return;
     this.counts.delete(gradient);
-    gradient.end("backward was done with it");
+    // What a hook kept, or brought in from outside, and the caller's seed are not this backward's to end.
+    if (gradient.owner === this.scope) gradient.end("backward was done with it");
   }
 }
 
@@ -219,6 +217,24 @@ function reachable(roots: readonly Tensor[], mark: number): readonly Node[] {
   for (const root of roots) visit(root.node);
   for (let i = 0; i < nodes.length; i++) for (const edge of (nodes[i] as Node).edges) visit(edge?.node);
   return nodes.sort((a, b) => b.id - a.id);
+}
+
+/** Those of the nodes (users before operands) whose operands lead to a target. */
+function leadingTo(
+  nodes: readonly Node[],
+  wantedNodes: ReadonlyMap<Node, unknown>,
+  wantedLeaves: ReadonlyMap<Tensor, unknown>,
+): ReadonlySet<Node> {
+  const leading = new Set<Node>();
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    const node = nodes[i] as Node;
+    const leads = node.edges.some((edge) => {
+      if (edge?.node === undefined) return edge?.leaf !== undefined && wantedLeaves.has(edge.leaf);
+      return leading.has(edge.node) || wantedNodes.has(edge.node);
+    });
+    if (leads) leading.add(node);
+  }
+  return leading;
 }
 
 function propagate(
@@ -267,16 +283,28 @@ function savedOf(node: Node): readonly Saved[] {
   return node.saved;
 }
 
-function applyHooks(node: Node, arrived: (Tensor | undefined)[]): void {
+function applyHooks(node: Node, arrived: (Tensor | undefined)[], uses: Uses): void {
   node.hooks?.forEach((hooks, output) => {
     const value = arrived[output];
-    if (value !== undefined) arrived[output] = runHooks(hooks, value);
+    if (value === undefined) return;
+    const hooked = runHooks(hooks, value, node.outputTypes[output] as ValueType);
+    uses.add(hooked);
+    uses.drop(value);
+    arrived[output] = hooked;
   });
 }
 
-function runHooks(hooks: Tensor["hooks"], gradient: Tensor): Tensor {
+function runHooks(hooks: Tensor["hooks"], gradient: Tensor, { shape }: ValueType): Tensor {
   let value = gradient;
-  for (const hook of hooks ?? []) value = hook(value) ?? value;
+  for (const hook of hooks ?? []) {
+    value = hook(value) ?? value;
+    value.assertAlive("gradient hook");
+    if (!sameShape(value.shape, shape)) {
+      throw new ShapeError(
+        `gradient hook: returned a tensor of shape ${showShape(value.shape)} for a gradient of ${showShape(shape)}.`,
+      );
+    }
+  }
   return value;
 }
 

@@ -43,6 +43,11 @@ export interface Node {
 let nodeCount = 0;
 let gradients = true;
 
+/** Number of nodes so far: what is recorded from here on has this id or a higher one. */
+export function tapeLength(): number {
+  return nodeCount;
+}
+
 /** Whether operations are being recorded. */
 export function gradientsEnabled(): boolean {
   return gradients;

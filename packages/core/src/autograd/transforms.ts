@@ -7,7 +7,7 @@ import { filled } from "../ops/programs.ts";
 import { alias, detach, identityView } from "../ops/views.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { type Tree, treeLeaves, treeMap, visitTensors } from "../tensor/tree.ts";
-import { type BackwardOptions, checkDifferentiable, sweep, type Target } from "./backward.ts";
+import { type BackwardOptions, checkDifferentiable, checkedSeed, sweep, type Target } from "./backward.ts";
 import { gradientsEnabled, withGradients } from "./tape.ts";
 
 /**
@@ -46,9 +46,24 @@ export interface ValueAndGradOptions extends GradOptions {
 
 let depth = 0;
 
+/** Whether the result of a transform over some inputs may be differentiated again: inside another one, or if an input says so. */
+export function wantsGraph(inputs: readonly Tensor[]): boolean {
+  return gradientsEnabled() && (depth > 0 || inputs.some((input) => input.requiresGrad));
+}
+
+/** Runs the function that a transform was given, recording. */
+export function traced<T>(op: string, fn: () => T): T {
+  depth++;
+  try {
+    return withGradients(true, () => refusePromise(op, fn()));
+  } finally {
+    depth--;
+  }
+}
+
 /** A leaf (or, inside an outer differentiation, a place on the tape) that stands for an argument. */
-function stand(x: Tensor, nested: boolean): Tensor {
-  checkDifferentiable("grad", x);
+export function stand(x: Tensor, nested: boolean, op = "grad"): Tensor {
+  checkDifferentiable(op, x);
   if (nested && x.requiresGrad) return identityView(x);
   const leaf = alias(x, x.view, x.origin);
   settle(leaf, []);
@@ -56,7 +71,8 @@ function stand(x: Tensor, nested: boolean): Tensor {
   return leaf;
 }
 
-function targetOf(x: Tensor): Target {
+/** Where gradients of a tensor arrive. */
+export function targetOf(x: Tensor): Target {
   return { node: x.node, outputIndex: x.outputIndex, leaf: x.node === undefined ? x : undefined };
 }
 
@@ -76,21 +92,14 @@ function differentiate(
 ): Differentiated {
   return scope(() => {
     const chosen = argnums.map((position) => treeOf(op, args, position));
-    const outer = gradientsEnabled();
-    const nested = outer && chosen.some((tree) => treeLeaves(tree).some((leaf) => leaf.requiresGrad));
-    const createGraph = wantGraph ?? (outer && (depth > 0 || nested));
+    const nested = gradientsEnabled();
+    const createGraph = wantGraph ?? wantsGraph(chosen.flatMap(treeLeaves));
     const stands = chosen.map((tree) => treeMap((leaf) => stand(leaf, createGraph && nested), tree));
     const call = args.slice();
     argnums.forEach((position, i) => {
       call[position] = stands[i];
     });
-    depth++;
-    let returned: unknown;
-    try {
-      returned = withGradients(true, () => refusePromise(op, fn(...(call as never[]))));
-    } finally {
-      depth--;
-    }
+    const returned = traced(op, () => fn(...(call as never[])));
     const value = aux && Array.isArray(returned) ? (returned as readonly unknown[])[0] : returned;
     if (!(value instanceof Tensor) || value.size !== 1) {
       const what = value instanceof Tensor ? `a tensor of shape ${showShape(value.shape)}` : String(value);
@@ -116,12 +125,17 @@ function differentiate(
     const gradients = chosen.map((tree) =>
       treeMap((leaf) => {
         const gradient = found[next++] ?? filled(leaf.device, leaf.shape, leaf.dtype, 0);
-        return createGraph ? gradient : detach(gradient);
+        return ownHandle(gradient, createGraph);
       }, tree),
     );
     if (!wantResult) return { result: undefined, gradients };
     return { result: createGraph ? returned : detachedTree(returned), gradients };
   });
+}
+
+/** One gradient may have reached several places, or be the caller's own: each place gets a handle to end by itself. */
+export function ownHandle(gradient: Tensor, createGraph: boolean): Tensor {
+  return createGraph ? identityView(gradient) : detach(gradient);
 }
 
 /** A result whose graph was consumed, cut off from it. */
@@ -223,16 +237,18 @@ export function vjp(
     checkOptions("vjp pullback", options, ["retainGraph", "createGraph"]);
     const createGraph = options.createGraph ?? false;
     const retainGraph = options.retainGraph ?? createGraph;
+    value.assertAlive("vjp pullback");
     return scope(() => {
-      const found = primals.map((primal): Tensor | undefined =>
-        value.requiresGrad ? undefined : filled(primal.device, primal.shape, primal.dtype, 0),
-      );
+      const found = new Array<Tensor | undefined>(primals.length).fill(undefined);
+      const seed = checkedSeed("vjp pullback", value, gradient);
       if (value.requiresGrad) {
-        sweep([value], [gradient], targets, { retainGraph, createGraph }, (_leaf, result, target) => {
+        sweep([value], [seed], targets, { retainGraph, createGraph }, (_leaf, result, target) => {
           found[target] = result;
         });
       }
-      return primals.map((primal, i) => found[i] ?? filled(primal.device, primal.shape, primal.dtype, 0));
+      return primals.map((primal, i) =>
+        ownHandle(found[i] ?? filled(primal.device, primal.shape, primal.dtype, 0), createGraph),
+      );
     });
   };
   return [value, pullback];

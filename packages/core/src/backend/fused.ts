@@ -68,8 +68,9 @@ export interface SoftmaxCall extends FusedBase {
 /**
  * `norm`: layer norm (`centered`) or RMS norm over the last dimension; `params[0]` is eps. `forward`: inputs x, then
  * weight and bias where present; outputs y, inverse deviation and, when centered, mean, each of x's shape with last
- * size 1. `backward`: inputs gradient of y, x, inverse deviation, mean when centered, weight where present; outputs
- * gradients of x, then of weight and bias where present.
+ * size 1 (in f32 where x has 16 bits). `backward`: inputs gradient of y, x, inverse deviation, mean when centered,
+ * weight where present; outputs gradients of x, then of weight and bias where present. The inverse deviation of a row
+ * whose variance and eps are both 0 is 0.
  */
 export interface NormCall extends FusedBase {
   readonly kernel: "norm";
@@ -85,7 +86,8 @@ export interface NormCall extends FusedBase {
  * `attention`: softmax(scale * q k^T + mask) v. q `[batch, heads, queries, headDim]`, k and v `[batch, kvHeads, keys,
  * headDim]` with `heads` a multiple of `kvHeads`, optional additive mask broadcast to `[batch, heads, queries, keys]`;
  * `params[0]` is the scale. Causal is aligned bottom-right. A row with nothing to attend to gives zeros.
- * `forward`: outputs out and the row's log-sum-exp `[batch, heads, queries]`. `backward`: inputs gradient of out, q,
+ * `forward`: outputs out and the row's log-sum-exp `[batch, heads, queries]` (in f32 where q has 16 bits; minus infinity
+ * for a row with nothing to attend to). `backward`: inputs gradient of out, q,
  * k, v, (mask,) out, log-sum-exp; outputs gradients of q, k, v.
  */
 export interface AttentionCall extends FusedBase {
@@ -99,7 +101,8 @@ export interface AttentionCall extends FusedBase {
 
 /**
  * `rope`: rotary positions. Inputs x `[…, positions, headDim]`, cos and sin `[positions, headDim / 2]`. Pairs are
- * neighbours when `interleaved`, else element i goes with i + headDim / 2. `inverse` rotates back (the gradient).
+ * neighbours when `interleaved`, else element i goes with i + headDim / 2. `inverse` rotates back (the gradient). cos
+ * and sin are f32 where x has 16 bits.
  */
 export interface RopeCall extends FusedBase {
   readonly kernel: "rope";

@@ -182,10 +182,9 @@ export class ProfiledBackend extends BackendDecorator {
  *
  * @example
  * ```ts no-run
- * import { cpu } from "@nf/backend-x";
- * import { profile, use } from "@nf/core";
+ * import { currentBackend, profile, use } from "@nf/core";
  *
- * const profiled = profile(await cpu());
+ * const profiled = profile(currentBackend());
  * await use(profiled);
  * // … a few training steps …
  * console.log(profiled.report().toString());

@@ -47,6 +47,8 @@ export class Scope implements Owner {
   private tensors: Tensor[] = [];
   private graphs: ScopedGraph[] = [];
   private readonly reason: string;
+  /** @internal The graph whose tensors were read inside: what outlives all scopes goes with it. */
+  heir: Owner | undefined = undefined;
 
   /** @param reason what a use after death reports as the end; default "its scope ended". */
   constructor(reason = "its scope ended") {
@@ -119,11 +121,11 @@ export class Scope implements Owner {
  * @throws ScopeError if the function returns a promise.
  */
 export function scope<T>(fn: () => T): T {
-  return scopeWith(fn, settleInOuterScope, "its scope ended");
+  return scopeWith(fn, settleOutside, "its scope ended");
 }
 
 /** A scope whose results are handed to `settle`, outermost scope already restored. */
-export function scopeWith<T>(fn: () => T, settle: (tensor: Tensor) => void, reason: string): T {
+export function scopeWith<T>(fn: () => T, settle: (tensor: Tensor, inner: Scope) => void, reason: string): T {
   const outer = active;
   const inner = new Scope(reason);
   active = inner;
@@ -136,18 +138,21 @@ export function scopeWith<T>(fn: () => T, settle: (tensor: Tensor) => void, reas
     throw error;
   }
   active = outer;
+  if (outer !== undefined) outer.heir ??= inner.heir;
   const escaped: ScopedGraph[] = [];
   visitTensors(result, (tensor) => {
     if (tensor.node !== undefined) escaped.push(tensor.node.graph);
-    if (tensor.owner === inner) settle(tensor);
+    if (tensor.owner === inner) settle(tensor, inner);
   });
   inner.close(escaped, outer);
   return result;
 }
 
-function settleInOuterScope(tensor: Tensor): void {
+/** What a scope returns belongs to the one around it, or to a graph it is part of or was computed from, or to nobody. */
+function settleOutside(tensor: Tensor, { heir }: Scope): void {
   if (active !== undefined) active.adopt(tensor);
   else if (tensor.node !== undefined) tensor.node.graph.adopt(tensor);
+  else if (heir !== undefined) heir.adopt(tensor);
   else makeRoot(tensor);
 }
 
@@ -159,6 +164,8 @@ export function refusePromise<T>(what: string, result: T): T {
     "then" in result &&
     typeof result.then === "function"
   ) {
+    // Its tensors end now, so that it is bound to fail later as well; this error says it all.
+    Promise.resolve(result).catch(() => {});
     throw new ScopeError(
       `${what}: the function returned a promise. Scopes, noGrad and gradients are synchronous: read results after ` +
         "them, or use an explicit `const s = new Scope(); s.run(() => …); s.dispose()` around each synchronous part.",

@@ -2,7 +2,7 @@ import type { Expr } from "../scalar/expr.ts";
 import * as s from "../scalar/expr.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { callElementwise, type Elementwise, elementwise, type UnaryFunction, unary } from "./elementwise.ts";
-import { checkChoice, checkOptions } from "./options.ts";
+import { checkChoice, checkNumber, checkOptions } from "./options.ts";
 
 const SQRT_HALF = Math.SQRT1_2;
 const SQRT_TWO_OVER_PI = Math.sqrt(2 / Math.PI);
@@ -126,7 +126,10 @@ const LEAKY: Elementwise = /* @__PURE__ */ elementwise({
 /** x above 0, `negativeSlope` (default 0.01) times x below. */
 export function leakyRelu<K>(x: Tensor<K>, options: { readonly negativeSlope?: number } = {}): Tensor<K> {
   checkOptions("leakyRelu", options, ["negativeSlope"]);
-  return callElementwise(LEAKY, [x, options.negativeSlope ?? 0.01]);
+  return callElementwise(LEAKY, [
+    x,
+    checkNumber("leakyRelu", "negativeSlope", options.negativeSlope ?? 0.01),
+  ]);
 }
 
 const ELU: Elementwise = /* @__PURE__ */ elementwise({
@@ -138,7 +141,7 @@ const ELU: Elementwise = /* @__PURE__ */ elementwise({
 /** x above 0, `alpha` (default 1) times (e^x - 1) below. Clevert et al. 2015. */
 export function elu<K>(x: Tensor<K>, options: { readonly alpha?: number } = {}): Tensor<K> {
   checkOptions("elu", options, ["alpha"]);
-  return callElementwise(ELU, [x, options.alpha ?? 1]);
+  return callElementwise(ELU, [x, checkNumber("elu", "alpha", options.alpha ?? 1)]);
 }
 
 const SOFTPLUS: Elementwise = /* @__PURE__ */ elementwise({
@@ -150,5 +153,5 @@ const SOFTPLUS: Elementwise = /* @__PURE__ */ elementwise({
 /** log(1 + e^(beta x)) / beta, `beta` default 1. Stable at every size of x. */
 export function softplus<K>(x: Tensor<K>, options: { readonly beta?: number } = {}): Tensor<K> {
   checkOptions("softplus", options, ["beta"]);
-  return callElementwise(SOFTPLUS, [x, options.beta ?? 1]);
+  return callElementwise(SOFTPLUS, [x, checkNumber("softplus", "beta", options.beta ?? 1)]);
 }

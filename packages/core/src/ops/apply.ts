@@ -2,11 +2,12 @@ import { Graph } from "../autograd/graph.ts";
 import { gradientsEnabled, record } from "../autograd/tape.ts";
 import { isFloat } from "../dtype.ts";
 import { BackendError } from "../errors.ts";
-import { makeRoot } from "../memory/roots.ts";
+import { makeRoot, Root } from "../memory/roots.ts";
 import { activeScope, type Owner, scopeWith } from "../memory/scope.ts";
 import { currentDevice, type Device } from "../runtime/device.ts";
 import { deadTensor, type Tensor } from "../tensor/tensor.ts";
 import type { Op } from "./op.ts";
+import { checkChoice, checkFunction } from "./options.ts";
 
 /** How fused operations choose between their kernel and their decomposition. */
 export type FusionMode = "auto" | "off" | "force";
@@ -18,6 +19,8 @@ let fusion: FusionMode = "auto";
  * with an error where it has none (`force`).
  */
 export function withFusion<T>(mode: FusionMode, fn: () => T): T {
+  checkChoice("withFusion", "the mode", mode, ["auto", "off", "force"]);
+  checkFunction("withFusion", fn);
   const before = fusion;
   fusion = mode;
   try {
@@ -92,8 +95,10 @@ export function composite<T>(inputs: readonly Tensor[], fn: () => T): T {
  */
 export function settle(tensor: Tensor, inputs: readonly Tensor[]): void {
   const scope = activeScope();
-  if (scope !== undefined) scope.adopt(tensor);
-  else if (tensor.node !== undefined) tensor.node.graph.adopt(tensor);
+  if (scope !== undefined) {
+    scope.adopt(tensor);
+    scope.heir ??= graphOf(inputs);
+  } else if (tensor.node !== undefined) tensor.node.graph.adopt(tensor);
   else {
     const owner = inheritedOwner(inputs);
     if (owner !== undefined) owner.adopt(tensor);
@@ -101,12 +106,22 @@ export function settle(tensor: Tensor, inputs: readonly Tensor[]): void {
   }
 }
 
+/** The graph that one of the tensors belongs to. */
+function graphOf(inputs: readonly Tensor[]): Graph | undefined {
+  for (let i = 0; i < inputs.length; i++) {
+    const { owner } = inputs[i] as Tensor;
+    if (owner instanceof Graph) return owner;
+  }
+  return undefined;
+}
+
 function inheritedOwner(inputs: readonly Tensor[]): Owner | undefined {
   let owner: Owner | undefined;
   for (let i = 0; i < inputs.length; i++) {
     const candidate = (inputs[i] as Tensor).owner;
     if (candidate instanceof Graph) return candidate;
-    owner ??= candidate;
+    // A leaf answers for its gradient alone.
+    if (!(candidate instanceof Root)) owner ??= candidate;
   }
   return owner;
 }

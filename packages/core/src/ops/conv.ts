@@ -9,7 +9,7 @@ import { add } from "./binary.ts";
 import { runFused } from "./fused.ts";
 import { matmul } from "./matmul.ts";
 import type { Op } from "./op.ts";
-import { checkInteger, checkOptions } from "./options.ts";
+import { checkInteger, checkOptions, checkTensor } from "./options.ts";
 import { sum } from "./reduce.ts";
 import { cast } from "./select.ts";
 import { permute, reshape } from "./shape.ts";
@@ -38,7 +38,8 @@ export interface ConvOptions {
   readonly groups?: number;
 }
 
-interface ConvAttributes {
+/** A convolution with everything resolved. */
+export interface ConvAttributes {
   readonly stride: readonly number[];
   readonly dilation: readonly number[];
   readonly padding: Padding;
@@ -146,6 +147,11 @@ const CONV_WEIGHT_GRAD: Op<ConvAttributes> = {
   },
 };
 
+/** The gradient of x from one of out: what a transposed convolution is. */
+export function convInputGrad(g: Tensor, weight: Tensor, attributes: ConvAttributes): Tensor {
+  return single(CONV_INPUT_GRAD, [g, weight], attributes);
+}
+
 function single(op: Op<ConvAttributes>, inputs: readonly Tensor[], attributes: ConvAttributes): Tensor {
   return apply(op, inputs, attributes)[0] as Tensor;
 }
@@ -203,6 +209,8 @@ function convolve(
 ): Tensor {
   checkOptions(op, options, ["stride", "padding", "dilation", "groups"]);
   checkSpatial(op, x, rank);
+  checkTensor(op, weight);
+  if (bias !== undefined) checkTensor(op, bias);
   const stride = perDimension(op, "stride", options.stride ?? 1, rank, 1);
   const dilation = perDimension(op, "dilation", options.dilation ?? 1, rank, 1);
   const groups = checkInteger(op, "groups", options.groups ?? 1, 1);

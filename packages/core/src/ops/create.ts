@@ -11,8 +11,8 @@ import { requireMethods } from "../tensor/ready.ts";
 import { type Nested, Tensor } from "../tensor/tensor.ts";
 import { apply, settle } from "./apply.ts";
 import type { Op } from "./op.ts";
-import { checkInteger, checkOptions } from "./options.ts";
-import { filled, type MapAttributes, mapOp, perDType } from "./programs.ts";
+import { checkInteger, checkNumber, checkOptions, checkTensor, show } from "./options.ts";
+import { filled, guarded, type MapAttributes, mapOp, perDType } from "./programs.ts";
 
 /** Options of the functions that make tensors. */
 export interface CreateOptions {
@@ -53,7 +53,7 @@ export function asLeaf(x: Tensor, options: CreateOptions): Tensor {
 /** Checks that a shape is a list of whole, non-negative sizes. */
 export function checkShape(op: string, shape: Shape): Shape {
   if (!Array.isArray(shape))
-    throw new ShapeError(`${op}: the shape must be an array like [2, 3], got ${String(shape)}.`);
+    throw new ShapeError(`${op}: the shape must be an array like [2, 3], got ${show(shape)}.`);
   for (const size of shape) checkInteger(op, "each size", size, 0);
   return shape.slice();
 }
@@ -103,7 +103,8 @@ export function upload(
 ): Tensor {
   const storage = new Storage(device, values.length * DTYPES[dtype].bytes);
   const result = new Tensor(storage, contiguousView(storage.buffer, dtype, shape), origin);
-  if (values.length > 0) device.backend.write(storage.buffer, 0, encode(values, dtype));
+  if (values.length > 0)
+    guarded([result], () => device.backend.write(storage.buffer, 0, encode(values, dtype)));
   if (DTYPES[dtype].range !== undefined && dtype !== "bool") storage.range = rangeOf(values);
   settle(result, []);
   return result;
@@ -194,37 +195,59 @@ function flattenInto(data: Nested, shape: Shape, axis: number, flat: number[]): 
 
 /** A tensor of one value. */
 export function full(shape: Shape, value: number, options: CreateOptions = {}): Tensor {
-  const { device, dtype } = resolveCreate("full", options, "f32");
-  return asLeaf(filled(device, checkShape("full", shape), dtype, value), options);
+  return made("full", shape, value, options);
+}
+
+/** Refuses numbers that an integer dtype does not hold. */
+export function checkHeld(op: string, dtype: DType, ...values: readonly number[]): void {
+  const range = DTYPES[dtype].range;
+  if (range === undefined || dtype === "bool") return;
+  for (const value of values) {
+    if (!(Number.isInteger(value) && value >= range[0] && value <= range[1])) {
+      throw new DTypeError(
+        `${op}: ${value} is not a whole number that ${dtype} holds (${range[0]} to ${range[1]}). Choose another dtype.`,
+      );
+    }
+  }
+}
+
+function made(op: string, shape: Shape, value: number, options: CreateOptions): Tensor {
+  const { device, dtype } = resolveCreate(op, options, "f32");
+  if (typeof value !== "number")
+    throw new OptionError(`${op}: the value must be a number, got ${show(value)}.`);
+  checkHeld(op, dtype, value);
+  return asLeaf(filled(device, checkShape(op, shape), dtype, value), options);
 }
 
 /** A tensor of zeros. */
 export function zeros(shape: Shape, options: CreateOptions = {}): Tensor {
-  return full(shape, 0, options);
+  return made("zeros", shape, 0, options);
 }
 
 /** A tensor of ones. */
 export function ones(shape: Shape, options: CreateOptions = {}): Tensor {
-  return full(shape, 1, options);
+  return made("ones", shape, 1, options);
 }
 
-function like(x: Tensor, value: number, options: CreateOptions): Tensor {
-  return full(x.shape, value, { dtype: x.dtype, backend: x.backend, ...options });
+function like(op: string, x: Tensor, value: number, options: CreateOptions): Tensor {
+  checkTensor(op, x);
+  checkOptions(op, options, CREATE_OPTIONS);
+  return made(op, x.shape, value, { dtype: x.dtype, backend: x.backend, ...options });
 }
 
 /** One value in the shape, dtype and place of x. */
 export function fullLike(x: Tensor, value: number, options: CreateOptions = {}): Tensor {
-  return like(x, value, options);
+  return like("fullLike", x, value, options);
 }
 
 /** Zeros in the shape, dtype and place of x. */
 export function zerosLike(x: Tensor, options: CreateOptions = {}): Tensor {
-  return like(x, 0, options);
+  return like("zerosLike", x, 0, options);
 }
 
 /** Ones in the shape, dtype and place of x. */
 export function onesLike(x: Tensor, options: CreateOptions = {}): Tensor {
-  return like(x, 1, options);
+  return like("onesLike", x, 1, options);
 }
 
 const ARANGE: Op<MapAttributes> = /* @__PURE__ */ mapOp("arange");
@@ -245,12 +268,20 @@ export function arange(start: number, end?: number, step = 1, options: CreateOpt
   const [from, to] = end === undefined ? [0, start] : [start, end];
   if (step === 0 || ![from, to, step].every(Number.isFinite)) {
     throw new OptionError(
-      `arange: needs finite bounds and a step other than 0, got ${from}, ${to}, ${step}.`,
+      `arange: needs finite bounds and a step other than 0, got ${show(from)}, ${show(to)}, ${show(step)}.`,
     );
   }
   if (dtype === "bool")
     throw new DTypeError("arange: bool has no range of numbers. Use an integer or float dtype.");
   const length = Math.max(0, Math.ceil((to - from) / step));
+  if (!isFloat(dtype)) {
+    if (!Number.isInteger(step)) {
+      throw new DTypeError(
+        `arange: a step of ${step} gives no whole numbers, as ${dtype} holds. Choose a float dtype.`,
+      );
+    }
+    if (length > 0) checkHeld("arange", dtype, from, from + step * (length - 1));
+  }
   return asLeaf(ramp(device, dtype, length, from, step), options);
 }
 
@@ -274,6 +305,8 @@ export function linspace(start: number, end: number, count: number, options: Cre
   const { device, dtype } = resolveCreate("linspace", options, "f32");
   if (!isFloat(dtype)) throw new DTypeError(`linspace: needs a float dtype, got ${dtype}.`);
   const length = checkInteger("linspace", "count", count, 0);
+  checkNumber("linspace", "start", start);
+  checkNumber("linspace", "end", end);
   // Computed on the host in float64, so that both ends are exact.
   const values = hostArray(dtype, length);
   for (let i = 0; i < length; i++)
@@ -326,7 +359,8 @@ export function trilMask(
   options: CreateOptions = {},
 ): Tensor {
   const { device, dtype } = resolveCreate("trilMask", options, "bool");
-  return band("lower", device, checkShape("trilMask", [rows, columns]), diagonal, dtype);
+  checkInteger("trilMask", "diagonal", diagonal, -(2 ** 31), 2 ** 31 - 1);
+  return asLeaf(band("lower", device, checkShape("trilMask", [rows, columns]), diagonal, dtype), options);
 }
 
 /** bool mask `[rows, columns]` that holds on and above a diagonal. */
@@ -337,11 +371,13 @@ export function triuMask(
   options: CreateOptions = {},
 ): Tensor {
   const { device, dtype } = resolveCreate("triuMask", options, "bool");
-  return band("upper", device, checkShape("triuMask", [rows, columns]), diagonal, dtype);
+  checkInteger("triuMask", "diagonal", diagonal, -(2 ** 31), 2 ** 31 - 1);
+  return asLeaf(band("upper", device, checkShape("triuMask", [rows, columns]), diagonal, dtype), options);
 }
 
 /** Makes a tensor a parameter: a leaf that collects gradients and lives until it is disposed of. Returns it. */
 export function parameter<K>(x: Tensor<K>): Tensor<K> {
+  checkTensor("parameter", x);
   if (!isFloat(x.dtype)) throw new DTypeError(`parameter: needs a float tensor, got ${x.dtype}.`);
   if (x.node !== undefined)
     throw new OptionError(

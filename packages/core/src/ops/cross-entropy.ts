@@ -10,7 +10,7 @@ import { runFused } from "./fused.ts";
 import { checkedIndex, gather, oneHot } from "./index-ops.ts";
 import { type LossOptions, reduceLoss } from "./losses.ts";
 import type { Op } from "./op.ts";
-import { checkChoice, checkOptions } from "./options.ts";
+import { checkChoice, checkInteger, checkNumber, checkOptions, checkTensor } from "./options.ts";
 import { mean, sum } from "./reduce.ts";
 import { cast, where } from "./select.ts";
 import { permute, reshape } from "./shape.ts";
@@ -37,6 +37,7 @@ function classRows(
   op: string,
   x: Tensor,
 ): { readonly rows: Tensor; readonly shape: readonly number[]; readonly classes: number } {
+  checkTensor(op, x);
   if (x.rank === 0) throw new ShapeError(`${op}: expected [batch, classes, …] or [classes], got a scalar.`);
   if (!isFloat(x.dtype))
     throw new DTypeError(`${op}: the prediction must be a float tensor, got ${x.dtype}.`);
@@ -48,6 +49,7 @@ function classRows(
 }
 
 function checkTarget(op: string, x: Tensor, target: Tensor, shape: readonly number[]): void {
+  checkTensor(op, target);
   if (!sameShape(target.shape, shape)) {
     throw new ShapeError(
       `${op}: for a prediction ${showShape(x.shape)} the target must hold class indices of shape ${showShape(shape)}, got ${showShape(target.shape)}.`,
@@ -55,14 +57,25 @@ function checkTarget(op: string, x: Tensor, target: Tensor, shape: readonly numb
   }
 }
 
+function checkClassOptions(op: string, { weight, ignoreIndex }: ClassLossOptions): void {
+  if (weight !== undefined) checkTensor(op, weight);
+  if (ignoreIndex !== undefined) checkInteger(op, "ignoreIndex", ignoreIndex, -(2 ** 31), 2 ** 31 - 1);
+}
+
 /** Negative logarithm of the target class, given log-probabilities `[batch, classes, …]` and class indices `[batch, …]`. */
 export function nllLoss(logProbabilities: Tensor, target: Tensor, options: ClassLossOptions = {}): Tensor {
   checkOptions("nllLoss", options, ["reduction", "weight", "ignoreIndex"]);
+  checkClassOptions("nllLoss", options);
   return composite([logProbabilities, target], () => {
     const { rows, shape, classes } = classRows("nllLoss", logProbabilities);
     checkTarget("nllLoss", logProbabilities, target, shape);
     return weightedRows("nllLoss", rows, reshape(target, [-1]), classes, shape, options, 0);
   });
+}
+
+function checkWeight(op: string, weight: Tensor | undefined, classes: number): void {
+  if (weight !== undefined && (weight.rank !== 1 || weight.size !== classes))
+    throw new ShapeError(`${op}: weight must be [${classes}], got ${showShape(weight.shape)}.`);
 }
 
 /** Losses of rows of log-probabilities, with class weights, ignored rows and smoothing. */
@@ -77,9 +90,7 @@ function weightedRows(
 ): Tensor {
   const ignore = options.ignoreIndex ?? -100;
   const { weight } = options;
-  if (weight !== undefined && (weight.rank !== 1 || weight.size !== classes)) {
-    throw new ShapeError(`${op}: weight must be [${classes}], got ${showShape(weight.shape)}.`);
-  }
+  checkWeight(op, weight, classes);
   const counted = notEqual(target, ignore);
   const index = where(counted, checkedIndex(op, target, classes, ignore), 0);
   const column = withUnitDims(index, [rows.shape[0] as number, 1]);
@@ -187,9 +198,9 @@ function gradientOf(
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   checkOptions("crossEntropy", options, ["reduction", "weight", "ignoreIndex", "labelSmoothing"]);
-  const smoothing = options.labelSmoothing ?? 0;
-  if (!(smoothing >= 0 && smoothing <= 1))
-    throw new OptionError(`crossEntropy: labelSmoothing must lie between 0 and 1, got ${smoothing}.`);
+  checkTensor("crossEntropy", target);
+  checkClassOptions("crossEntropy", options);
+  const smoothing = checkNumber("crossEntropy", "labelSmoothing", options.labelSmoothing ?? 0, 0, 1);
   const inputs = options.weight === undefined ? [logits, target] : [logits, target, options.weight];
   return composite(inputs, () => {
     if (isFloat(target.dtype)) return withProbabilities(logits, target, options, smoothing);
@@ -237,6 +248,7 @@ function withProbabilities(
   if (options.ignoreIndex !== undefined)
     throw new OptionError("crossEntropy: ignoreIndex goes with class indices, not with probabilities.");
   const { rows, shape, classes } = classRows("crossEntropy", logits);
+  checkWeight("crossEntropy", options.weight, classes);
   const goal = classRows("crossEntropy", cast(target, logits.dtype)).rows;
   const smoothed = smoothing === 0 ? goal : add(mul(goal, 1 - smoothing), smoothing / classes);
   const logs = logSoftmax(rows, { axis: 1 });

@@ -1,12 +1,13 @@
-import { OptionError } from "../errors.ts";
+import type { Shape } from "../backend/view.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { composite } from "./apply.ts";
 import { mul } from "./binary.ts";
 import { fullLike } from "./create.ts";
-import { checkOptions } from "./options.ts";
+import { checkNumber, checkOptions, checkTensor } from "./options.ts";
 import { bernoulli, type Generator } from "./random.ts";
+import { checkSpatial } from "./windows.ts";
 
-/** Options of {@link dropout}. */
+/** Options of {@link dropout} and its forms for channels. */
 export interface DropoutOptions {
   /** Probability that an element is dropped; default 0.5. */
   readonly p?: number;
@@ -16,19 +17,41 @@ export interface DropoutOptions {
   readonly generator?: Generator;
 }
 
-/** Sets elements to 0 with probability p and scales the rest by 1 / (1 - p). Srivastava et al. 2014. */
-export function dropout<K>(x: Tensor<K>, options: DropoutOptions = {}): Tensor<K> {
-  checkOptions("dropout", options, ["p", "training", "generator"]);
+/** x times a mask of random zeros and a scale; the mask has `shape`, which broadcasts to x's. */
+function dropped<K>(op: string, x: Tensor<K>, shape: Shape, options: DropoutOptions): Tensor<K> {
+  checkOptions(op, options, ["p", "training", "generator"]);
   const { p = 0.5, training = true, generator } = options;
-  if (!(p >= 0 && p <= 1)) throw new OptionError(`dropout: p must lie between 0 and 1, got ${p}.`);
+  checkNumber(op, "p", p, 0, 1);
   if (!training || p === 0) return x;
   return composite([x], () => {
     if (p === 1) return mul(x, fullLike(x, 0));
-    const mask = bernoulli(x.shape, 1 - p, {
+    const mask = bernoulli(shape, 1 - p, {
       dtype: x.dtype,
       backend: x.backend,
       ...(generator && { generator }),
     });
     return mul(mul(x, mask), 1 / (1 - p));
   });
+}
+
+/** Sets elements to 0 with probability p and scales the rest by 1 / (1 - p). Srivastava et al. 2014. */
+export function dropout<K>(x: Tensor<K>, options: DropoutOptions = {}): Tensor<K> {
+  checkTensor("dropout", x);
+  return dropped("dropout", x, x.shape, options);
+}
+
+function droppedChannels<K>(op: string, x: Tensor<K>, rank: number, options: DropoutOptions): Tensor<K> {
+  checkSpatial(op, x, rank);
+  const mask = x.shape.map((size, axis) => (axis < 2 ? size : 1));
+  return dropped(op, x, mask, options);
+}
+
+/** {@link dropout} of whole channels of x `[batch, channels, length]`. Tompson et al. 2015. */
+export function dropout1d<K>(x: Tensor<K>, options: DropoutOptions = {}): Tensor<K> {
+  return droppedChannels("dropout1d", x, 1, options);
+}
+
+/** {@link dropout} of whole channels of x `[batch, channels, height, width]`. Tompson et al. 2015. */
+export function dropout2d<K>(x: Tensor<K>, options: DropoutOptions = {}): Tensor<K> {
+  return droppedChannels("dropout2d", x, 2, options);
 }

@@ -6,6 +6,7 @@ import { makeProgram, type Program } from "../scalar/program.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply } from "./apply.ts";
 import type { Op } from "./op.ts";
+import { checkTensor } from "./options.ts";
 import { type MapAttributes, mapOp } from "./programs.ts";
 
 /** What elementwise operations take beside tensors: numbers, which take the dtype of the tensor beside them. */
@@ -53,12 +54,13 @@ export function callElementwise(
   for (let i = 0; i < operands.length; i++) {
     const operand = operands[i] as Operand;
     if (typeof operand === "number") continue;
-    if (typeof operand !== "object" || operand === null || operand.view === undefined)
-      throw notATensor(spec.name, operand);
+    checkTensor(spec.name, operand);
     const dtype = operand.view.dtype;
     promoted = promoted === undefined || promoted === dtype ? dtype : promoteTypes(promoted, dtype);
   }
-  if (promoted === undefined) throw notATensor(spec.name, operands[0]);
+  if (promoted === undefined) {
+    throw new DTypeError(`${spec.name}: expected a tensor, got only numbers. Make one with tensor(…).`);
+  }
   promoted = withNumbers(spec, promoted, operands, params);
   const result: DType = spec.result === "bool" ? "bool" : promoted;
   const compute = DTYPES[promoted].compute;
@@ -134,18 +136,6 @@ function buildProgram(
   const params = Array.from({ length: paramCount }, (_, index) => s.param(scalars + index, compute));
   const types = new Array<ComputeDType>(scalars + paramCount).fill(compute);
   return makeProgram(spec.name, inputs, types, [spec.body(exprs, params)]);
-}
-
-function notATensor(op: string, got: unknown): DTypeError {
-  const what =
-    typeof got === "number"
-      ? "only numbers"
-      : got === null
-        ? "null"
-        : Array.isArray(got)
-          ? "an array"
-          : typeof got;
-  return new DTypeError(`${op}: expected a tensor, got ${what}. Make one with tensor(…).`);
 }
 
 /** Whether an expression is computed in floating point. */

@@ -6,7 +6,7 @@ import { DTYPES } from "../dtype.ts";
 import type { Device } from "../runtime/device.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { guarded, identityProgram } from "./programs.ts";
-import { allocate, distinctBuffers, runMap } from "./run.ts";
+import { allocate, allocateEach, distinctBuffers, runMap, withTemporaries } from "./run.ts";
 
 /** What makes a fused call, beside its buffers and views. */
 type FusedParts<C extends FusedCall> = C extends FusedCall
@@ -27,7 +27,7 @@ export function runFused(
 ): readonly Tensor[] | undefined {
   const { backend } = device;
   if (backend.capabilities.dtypes[parts.kernel] === undefined) return undefined;
-  const outputs = outputTypes.map(({ dtype, shape }) => allocate(device, dtype, shape, origin));
+  const outputs = allocateEach(outputTypes, ({ dtype, shape }) => allocate(device, dtype, shape, origin));
   const outputViews = outputs.map((output) => output.view);
   if (outputViews.some((view) => view.size === 0) || inputs.some((input) => input.size === 0)) {
     for (const output of outputs) output.end("there was nothing to compute");
@@ -38,23 +38,23 @@ export function runFused(
     return { ...parts, buffers, inputs: views, outputs: outputViews, params };
   };
   const call = build(inputs.map((input) => input.view));
-  const support = backend.supports(call);
+  const fits = call.buffers.length <= backend.capabilities.maxBuffersPerCall;
+  const support = fits ? backend.supports(call) : undefined;
   if (support === "yes") return guarded(outputs, () => backend.execute(call));
   if (support === "after-copy") {
-    const copies = inputs.map((input) => (input.view.contiguous ? undefined : denseCopy(device, input)));
-    const dense = build(inputs.map((input, i) => (copies[i] ?? input).view));
-    try {
-      return guarded(outputs, () => backend.execute(dense));
-    } finally {
-      for (const copy of copies) copy?.end("it was a temporary");
-    }
+    return guarded(outputs, () =>
+      withTemporaries((temporaries) => {
+        const dense = (input: Tensor): View => {
+          if (input.view.contiguous) return input.view;
+          const copy = allocate(device, input.dtype, input.shape, "copy");
+          temporaries.push(copy);
+          runMap(device, identityProgram(DTYPES[input.dtype].compute), [input.view], [copy.view], []);
+          return copy.view;
+        };
+        backend.execute(build(inputs.map(dense)));
+      }),
+    );
   }
   for (const output of outputs) output.end("the fused kernel declined");
   return undefined;
-}
-
-function denseCopy(device: Device, x: Tensor): Tensor {
-  const copy = allocate(device, x.dtype, x.shape, "copy");
-  runMap(device, identityProgram(DTYPES[x.dtype].compute), [x.view], [copy.view], []);
-  return copy;
 }

@@ -1,7 +1,7 @@
-import { showShape } from "../backend/geometry.ts";
-import type { Shape } from "../backend/view.ts";
+import { broadcastShapes, sameShape, showShape } from "../backend/geometry.ts";
+import { makeView, type Shape, type View } from "../backend/view.ts";
 import { DTYPES, type DType } from "../dtype.ts";
-import { DTypeError, IndexError, ShapeError } from "../errors.ts";
+import { ArithmeticError, DTypeError, IndexError, ShapeError } from "../errors.ts";
 import type { Device } from "../runtime/device.ts";
 import type { Expr } from "../scalar/expr.ts";
 import * as s from "../scalar/expr.ts";
@@ -10,12 +10,13 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { apply, composite } from "./apply.ts";
 import { equal } from "./binary.ts";
 import { arange } from "./create.ts";
-import type { Op } from "./op.ts";
-import { checkAxis, checkInteger } from "./options.ts";
+import { runFused } from "./fused.ts";
+import type { Gradient, Op } from "./op.ts";
+import { checkAxis, checkInteger, checkOptions, checkTensor } from "./options.ts";
 import { copied, expandTo, filled, guarded, identityProgram } from "./programs.ts";
-import { allocate, operands, runMap } from "./run.ts";
+import { allocate, distinctBuffers, operands, runMap } from "./run.ts";
 import { cast } from "./select.ts";
-import { reshape } from "./shape.ts";
+import { reshape, slice } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
 
 interface AxisAttributes {
@@ -30,7 +31,7 @@ const GATHER: Op<AxisAttributes> = {
   name: "gather",
   forward([x, index], { axis }, device) {
     const at = (index as Tensor).view;
-    const source = (x as Tensor).view;
+    const source = facing((x as Tensor).view, at.shape, axis);
     const output = allocate(device, source.dtype, at.shape, "gather");
     if (output.size === 0) return [output];
     const call = {
@@ -103,12 +104,23 @@ function runScatter(
     runMap(device, identityProgram(DTYPES[start.dtype].compute), [start], [output.view], []);
     const inputs = [(updates as Tensor).view, (index as Tensor).view];
     if ((updates as Tensor).size === 0 || output.size === 0) return;
+    const outputs = [facing(output.view, (index as Tensor).shape, axis)];
     device.backend.execute({
-      ...operands(inputs, output),
       kernel: "scatter",
+      buffers: distinctBuffers(inputs, outputs),
+      inputs,
+      outputs,
+      params: [],
       attributes: { axis, mode },
     });
   });
+}
+
+/** The part of a view that an index of a shape can reach: kernels want its sizes equal except along the axis. */
+function facing(view: View, shape: Shape, axis: number): View {
+  if (shape.every((size, i) => i === axis || size === view.shape[i])) return view;
+  const reached = view.shape.map((size, i) => (i === axis ? size : (shape[i] as number)));
+  return makeView(view.buffer, view.dtype, reached, view.strides, view.offset);
 }
 
 let checkProgram: Program | undefined;
@@ -118,6 +130,7 @@ let checkProgram: Program | undefined;
  * upload nothing runs on the backend; else a small kernel checks, and fails the call.
  */
 export function checkedIndex(op: string, index: Tensor, size: number, ignore?: number): Tensor {
+  checkTensor(op, index);
   const kind = DTYPES[index.dtype].kind;
   if (kind !== "int" && kind !== "uint") {
     throw new DTypeError(
@@ -144,6 +157,11 @@ export function checkedIndex(op: string, index: Tensor, size: number, ignore?: n
   const scratch = allocate(index.device, "bool", at.shape, op);
   try {
     runMap(index.device, checkProgram, [at.view], [scratch.view], [size, ignore ?? 0]);
+  } catch (error) {
+    if (!(error instanceof ArithmeticError)) throw error;
+    throw new IndexError(
+      `${op}: index out of range for size ${size} (0 to ${size - 1}). Look at the values of the index tensor.`,
+    );
   } finally {
     scratch.end("it was a temporary");
   }
@@ -155,6 +173,7 @@ export function checkedIndex(op: string, index: Tensor, size: number, ignore?: n
  * result's shape; its other sizes are at most those of x.
  */
 export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
+  checkTensor("gather", x);
   const along = checkAxis("gather", axis, x.rank);
   refuseIndexShape("gather", x, index, along);
   return composite([x, index], () => {
@@ -164,6 +183,7 @@ export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
 }
 
 function refuseIndexShape(op: string, x: Tensor, index: Tensor, along: number): void {
+  checkTensor(op, index);
   const fits =
     index.rank === x.rank &&
     index.shape.every((size, axis) => axis === along || size <= (x.shape[axis] as number));
@@ -176,11 +196,17 @@ function refuseIndexShape(op: string, x: Tensor, index: Tensor, along: number): 
 
 /** Whole slices of x at positions along an axis, given as a vector: the result has `index.size` of them. */
 export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
-  const along = checkAxis("indexSelect", axis, x.rank);
+  checkTensor("indexSelect", x);
+  checkTensor("indexSelect", index);
+  return selectSlices("indexSelect", x, axis, index);
+}
+
+function selectSlices(op: string, x: Tensor, axis: number, index: Tensor): Tensor {
+  const along = checkAxis(op, axis, x.rank);
   if (index.rank !== 1)
-    throw new ShapeError(`indexSelect: the index must be a vector, got ${showShape(index.shape)}.`);
+    throw new ShapeError(`${op}: the index must be a vector, got ${showShape(index.shape)}.`);
   return composite([x, index], () => {
-    const at = checkedIndex("indexSelect", index, x.shape[along] as number);
+    const at = checkedIndex(op, index, x.shape[along] as number);
     const shape = x.shape.map((size, position) => (position === along ? index.size : size));
     const lifted = withUnitDims(
       at,
@@ -192,26 +218,85 @@ export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
 
 /** Values of x, read as if flat, at positions of any shape. */
 export function take(x: Tensor, index: Tensor): Tensor {
+  checkTensor("take", x);
+  checkTensor("take", index);
   return composite([x, index], () =>
-    reshape(indexSelect(reshape(x, [-1]), 0, reshape(index, [-1])), index.shape),
+    reshape(selectSlices("take", reshape(x, [x.size]), 0, reshape(index, [index.size])), index.shape),
   );
 }
+
+interface TableAttributes {
+  readonly table: { readonly shape: Shape; readonly dtype: DType };
+}
+
+/** Gathers rows like `gather`; its derivative, where it is not differentiated itself, is a kernel of its own. */
+const EMBEDDING: Op<AxisAttributes> = {
+  name: "embedding",
+  forward: GATHER.forward,
+  gradient: {
+    save: ([, index]) => [index as Tensor],
+    vjp(context) {
+      const { saved, gradients, inputs, createGraph } = context;
+      const [index, g] = [saved[0] as Tensor, gradients[0] as Tensor];
+      if (createGraph || g.size === 0) return (GATHER.gradient as Gradient<AxisAttributes>).vjp(context);
+      // Every column of the index is the same.
+      const attributes = { table: inputs[0] as TableAttributes["table"] };
+      return [apply(EMBEDDING_GRAD, [g, slice(index, null, 0)], attributes)[0] as Tensor, undefined];
+    },
+  },
+};
+
+/** Inputs gradient of the rows `[count, width]` and the index `[count]`; output gradient of the table. */
+const EMBEDDING_GRAD: Op<TableAttributes> = {
+  name: "embeddingGrad",
+  forward: (inputs, { table: { shape, dtype } }, device) =>
+    runFused(device, "embeddingGrad", { kernel: "embeddingGrad", attributes: {} }, inputs, [
+      { shape, dtype },
+    ]),
+  decompose([g, index], { table: { shape, dtype } }) {
+    const base = filled((g as Tensor).device, shape, dtype, 0);
+    const column = withUnitDims(index as Tensor, [(index as Tensor).size, 1]);
+    const at = expandTo(column, (g as Tensor).shape);
+    return apply(SCATTER_ADD, [base, at, g as Tensor], { axis: 0 });
+  },
+};
 
 /** Rows of a table `[count, width]` at indices of any shape: result `[…, width]`. Repeated rows add up in the gradient. */
 export function embedding(table: Tensor, index: Tensor): Tensor {
+  checkTensor("embedding", table);
+  checkTensor("embedding", index);
   if (table.rank !== 2)
     throw new ShapeError(`embedding: the table must be [count, width], got ${showShape(table.shape)}.`);
-  return composite([table, index], () =>
-    reshape(indexSelect(table, 0, reshape(index, [-1])), [...index.shape, table.shape[1] as number]),
-  );
+  const [count, width] = table.shape as [number, number];
+  return composite([table, index], () => {
+    const at = checkedIndex("embedding", reshape(index, [index.size]), count);
+    const rows = expandTo(withUnitDims(at, [at.size, 1]), [at.size, width]);
+    return reshape(apply(EMBEDDING, [table, rows], { axis: 0 })[0] as Tensor, [...index.shape, width]);
+  });
+}
+
+/** The part of a source that an index of a smaller shape names, or the source broadcast to the index. */
+function fitSource(op: string, source: Tensor, shape: Shape): Tensor {
+  const covers =
+    source.rank === shape.length && shape.every((size, axis) => size <= (source.shape[axis] as number));
+  if (covers) return slice(source, ...shape.map((size): [number, number] => [0, size]));
+  if (!sameShape(broadcastShapes(op, source.shape, shape), shape)) {
+    throw new ShapeError(
+      `${op}: source ${showShape(source.shape)} does not fit the index ${showShape(shape)}.`,
+    );
+  }
+  return expandTo(source, shape);
 }
 
 function scatterWith(op: Op<AxisAttributes>, x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
+  checkTensor(op.name, x);
   const along = checkAxis(op.name, axis, x.rank);
   refuseIndexShape(op.name, x, index, along);
+  checkTensor(op.name, source);
   return composite([x, index, source], () => {
     const at = checkedIndex(op.name, index, x.shape[along] as number);
-    return apply(op, [x, at, cast(expandTo(source, index.shape), x.dtype)], { axis: along })[0] as Tensor;
+    const updates = cast(fitSource(op.name, source, index.shape), x.dtype);
+    return apply(op, [x, at, updates], { axis: along })[0] as Tensor;
   });
 }
 
@@ -227,20 +312,31 @@ export function scatter(x: Tensor, axis: number, index: Tensor, source: Tensor):
 
 /** x with whole slices of `source` added along an axis at positions given as a vector. */
 export function indexAdd(x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
+  for (const operand of [x, index, source]) checkTensor("indexAdd", operand);
   const along = checkAxis("indexAdd", axis, x.rank);
+  const expected = x.shape.map((size, position) => (position === along ? index.size : size));
+  if (index.rank !== 1 || !sameShape(source.shape, expected)) {
+    throw new ShapeError(
+      `indexAdd: for x ${showShape(x.shape)} and axis ${along} the index must be a vector and the source ` +
+        `${showShape(expected)}, got ${showShape(index.shape)} and ${showShape(source.shape)}.`,
+    );
+  }
   return composite([x, index, source], () => {
     const at = checkedIndex("indexAdd", index, x.shape[along] as number);
     const lifted = withUnitDims(
       at,
       source.shape.map((_, position) => (position === along ? index.size : 1)),
     );
-    return apply(SCATTER_ADD, [x, expandTo(lifted, source.shape), source], { axis: along })[0] as Tensor;
+    const places = expandTo(lifted, source.shape);
+    return apply(SCATTER_ADD, [x, places, cast(source, x.dtype)], { axis: along })[0] as Tensor;
   });
 }
 
 /** One row a class index: 1 at the index, 0 elsewhere. Shape `[…, classes]`; i32 unless `dtype` says otherwise. */
 export function oneHot(index: Tensor, classes: number, options: { readonly dtype?: DType } = {}): Tensor {
+  checkTensor("oneHot", index);
   checkInteger("oneHot", "classes", classes, 1);
+  checkOptions("oneHot", options, ["dtype"]);
   return composite([index], () => {
     const at = checkedIndex("oneHot", index, classes);
     const positions = arange(0, classes, 1, { dtype: "i32", backend: index.backend });
@@ -250,5 +346,6 @@ export function oneHot(index: Tensor, classes: number, options: { readonly dtype
 
 /** A copy with memory of its own. The gradient passes through. */
 export function clone<K>(x: Tensor<K>): Tensor<K> {
+  checkTensor("clone", x);
   return copied(x);
 }

@@ -7,7 +7,7 @@ import { softplusExpr } from "./activations.ts";
 import { composite } from "./apply.ts";
 import { div } from "./binary.ts";
 import { callElementwise, type Elementwise, elementwise, type Operand } from "./elementwise.ts";
-import { checkChoice, checkOptions } from "./options.ts";
+import { checkChoice, checkNumber, checkOptions, checkTensor } from "./options.ts";
 import { mean, sum } from "./reduce.ts";
 
 /** How the losses of single elements become one. */
@@ -32,6 +32,8 @@ function elementLoss(
   options: LossOptions,
 ): Tensor {
   const [a, b] = operands as readonly [Tensor, Tensor];
+  checkTensor(op, a);
+  checkTensor(op, b);
   if (!sameShape(a.shape, b.shape)) {
     broadcastShapes(op, a.shape, b.shape);
     throw new ShapeError(
@@ -104,7 +106,8 @@ export function huberLoss(
 ): Tensor {
   checkOptions("huberLoss", options, ["reduction", "delta"]);
   const delta = options.delta ?? 1;
-  if (!(delta > 0)) throw new OptionError(`huberLoss: delta must be positive, got ${delta}.`);
+  if (!(checkNumber("huberLoss", "delta", delta) > 0))
+    throw new OptionError(`huberLoss: delta must be positive, got ${delta}.`);
   return elementLoss("huberLoss", HUBER, [prediction, target, delta], options);
 }
 
@@ -115,8 +118,7 @@ export function smoothL1Loss(
   options: LossOptions & { readonly beta?: number } = {},
 ): Tensor {
   checkOptions("smoothL1Loss", options, ["reduction", "beta"]);
-  const beta = options.beta ?? 1;
-  if (!(beta >= 0)) throw new OptionError(`smoothL1Loss: beta must not be negative, got ${beta}.`);
+  const beta = checkNumber("smoothL1Loss", "beta", options.beta ?? 1, 0);
   if (beta === 0) return elementLoss("smoothL1Loss", L1, [prediction, target], options);
   return elementLoss("smoothL1Loss", SMOOTH_L1, [prediction, target, beta], options);
 }

@@ -1,11 +1,12 @@
 import { broadcastShapes, expandView, showShape } from "../backend/geometry.ts";
-import type { Shape } from "../backend/view.ts";
+import { type Shape, sizeOf } from "../backend/view.ts";
 import { DTYPES, promoteTypes } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply, composite } from "./apply.ts";
 import { add, mul } from "./binary.ts";
 import type { Op } from "./op.ts";
+import { checkTensor } from "./options.ts";
 import { fillProgram, guarded, sumToShape } from "./programs.ts";
 import { sum } from "./reduce.ts";
 import { allocate, operands, runMap } from "./run.ts";
@@ -64,6 +65,8 @@ function product(a: Tensor, b: Tensor): Tensor {
  * the right a column, and its dimension is dropped from the result. 16-bit floats accumulate in f32.
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
+  checkTensor("matmul", a);
+  checkTensor("matmul", b);
   if (a.rank === 0 || b.rank === 0) {
     throw new ShapeError(
       `matmul: needs at least one dimension each, got ${showShape(a.shape)} and ${showShape(b.shape)}. Use mul for scalars.`,
@@ -96,12 +99,15 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
 function foldBatch(left: Tensor, right: Tensor): Tensor | undefined {
   if (left.rank < 3 || right.rank !== 2 || !left.view.contiguous) return undefined;
   const columns = right.shape[1] as number;
-  const flat = product(reshape(left, [-1, left.shape.at(-1) as number]), right);
-  return reshape(flat, [...left.shape.slice(0, -1), columns]);
+  const lead = left.shape.slice(0, -1);
+  const flat = product(reshape(left, [sizeOf(lead), left.shape.at(-1) as number]), right);
+  return reshape(flat, [...lead, columns]);
 }
 
 /** Inner product of two vectors. */
 export function dot(a: Tensor, b: Tensor): Tensor {
+  checkTensor("dot", a);
+  checkTensor("dot", b);
   if (a.rank !== 1 || b.rank !== 1)
     throw new ShapeError(`dot: needs two vectors, got ${showShape(a.shape)} and ${showShape(b.shape)}.`);
   return composite([a, b], () => sum(mul(a, b)));
@@ -109,6 +115,8 @@ export function dot(a: Tensor, b: Tensor): Tensor {
 
 /** Outer product of two vectors: `[n] x [m] -> [n, m]`. */
 export function outer(a: Tensor, b: Tensor): Tensor {
+  checkTensor("outer", a);
+  checkTensor("outer", b);
   if (a.rank !== 1 || b.rank !== 1)
     throw new ShapeError(`outer: needs two vectors, got ${showShape(a.shape)} and ${showShape(b.shape)}.`);
   return composite([a, b], () => mul(withUnitDims(a, [a.size, 1]), b));
@@ -116,6 +124,9 @@ export function outer(a: Tensor, b: Tensor): Tensor {
 
 /** x Wᵀ + b: x `[…, in]`, weight `[out, in]`, bias `[out]`, result `[…, out]`. */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  checkTensor("linear", x);
+  checkTensor("linear", weight);
+  if (bias !== undefined) checkTensor("linear", bias);
   if (weight.rank !== 2 || x.rank === 0 || x.shape.at(-1) !== weight.shape[1]) {
     throw new ShapeError(
       `linear: x ${showShape(x.shape)} does not fit weight ${showShape(weight.shape)}: expected x […, in] and weight [out, in].`,

@@ -1,4 +1,54 @@
-import { IndexError, OptionError } from "../errors.ts";
+import { DTypeError, IndexError, OptionError, ShapeError } from "../errors.ts";
+
+/** A value of any kind, for messages. */
+export function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(show).join(", ")}]`;
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object" || value === null) return String(value);
+  const { name } = value.constructor ?? {};
+  return name === undefined || name === "Object" ? "an object" : `an object (${name})`;
+}
+
+/**
+ * Refuses what is not a tensor. Operations that look at an operand before they hand it to `apply` call this first.
+ * @throws DTypeError
+ */
+export function checkTensor(op: string, x: unknown): void {
+  if (typeof x === "object" && x !== null && (x as { view?: unknown }).view !== undefined) return;
+  throw new DTypeError(`${op}: expected a tensor, got ${show(x)}. Make one with tensor(…).`);
+}
+
+/** Refuses what is not a list: of sizes, axes or tensors. */
+export function checkList(op: string, name: string, value: unknown): void {
+  if (!Array.isArray(value))
+    throw new ShapeError(`${op}: ${name} must be an array like [2, 3], got ${show(value)}.`);
+}
+
+/** A number within bounds, both included; NaN is outside of any. */
+export function checkNumber(
+  op: string,
+  name: string,
+  value: number,
+  low: number = -Infinity,
+  high: number = Infinity,
+): number {
+  if (typeof value !== "number" || !(value >= low && value <= high)) {
+    const range =
+      low === -Infinity && high === Infinity
+        ? ""
+        : high === Infinity
+          ? ` of at least ${low}`
+          : ` from ${low} to ${high}`;
+    throw new OptionError(`${op}: ${name} must be a number${range}, got ${show(value)}.`);
+  }
+  return value;
+}
+
+/** Refuses what is not a function. */
+export function checkFunction(op: string, fn: unknown): void {
+  if (typeof fn !== "function") throw new OptionError(`${op}: expected a function, got ${show(fn)}.`);
+}
 
 /**
  * Refuses options that an operation does not have, naming those it has.
@@ -8,7 +58,7 @@ export function checkOptions(op: string, options: object | undefined, allowed: r
   if (options === undefined) return;
   if (typeof options !== "object" || options === null) {
     throw new OptionError(
-      `${op}: options must be an object like { ${allowed[0] ?? ""}: … }, got ${String(options)}.`,
+      `${op}: options must be an object like { ${allowed[0] ?? ""}: … }, got ${show(options)}.`,
     );
   }
   for (const key of Object.keys(options)) {
@@ -21,10 +71,11 @@ export function checkOptions(op: string, options: object | undefined, allowed: r
 
 /** Brings an axis into 0 … rank - 1; negative ones count from the end. */
 export function checkAxis(op: string, axis: number, rank: number): number {
-  const resolved = axis < 0 ? axis + rank : axis;
-  if (!Number.isInteger(axis) || resolved < 0 || resolved >= rank) {
+  const whole = Number.isInteger(axis);
+  const resolved = whole && axis < 0 ? axis + rank : axis;
+  if (!whole || resolved < 0 || resolved >= rank) {
     throw new IndexError(
-      `${op}: axis ${axis} is outside a tensor of ${rank} dimension${rank === 1 ? "" : "s"} (-${rank} to ${rank - 1}).`,
+      `${op}: axis ${show(axis)} is outside a tensor of ${rank} dimension${rank === 1 ? "" : "s"} (-${rank} to ${rank - 1}).`,
     );
   }
   return resolved;
@@ -41,7 +92,7 @@ export function checkAxes(
     for (let i = 0; i < rank; i++) every[i] = i;
     return every;
   }
-  if (typeof axis === "number") return [checkAxis(op, axis, rank)];
+  if (!Array.isArray(axis)) return [checkAxis(op, axis as number, rank)];
   const axes = axis.map((one) => checkAxis(op, one, rank)).sort((a, b) => a - b);
   axes.forEach((one, index) => {
     if (one === axes[index - 1]) throw new IndexError(`${op}: axis ${one} is named twice.`);
@@ -53,7 +104,7 @@ export function checkAxes(
 export function checkChoice<T extends string>(op: string, name: string, value: T, choices: readonly T[]): T {
   if (!choices.includes(value)) {
     throw new OptionError(
-      `${op}: ${name} must be one of ${choices.map((choice) => `"${choice}"`).join(", ")}, got ${JSON.stringify(value)}.`,
+      `${op}: ${name} must be one of ${choices.map((choice) => `"${choice}"`).join(", ")}, got ${show(value)}.`,
     );
   }
   return value;
@@ -69,7 +120,7 @@ export function checkInteger(
 ): number {
   if (!Number.isInteger(value) || value < low || value > high) {
     const range = high === Number.MAX_SAFE_INTEGER ? `at least ${low}` : `${low} to ${high}`;
-    throw new OptionError(`${op}: ${name} must be a whole number, ${range}, got ${String(value)}.`);
+    throw new OptionError(`${op}: ${name} must be a whole number, ${range}, got ${show(value)}.`);
   }
   return value;
 }

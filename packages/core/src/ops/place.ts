@@ -4,9 +4,9 @@ import { DTYPES, type DType, promoteTypes } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import type { Device } from "../runtime/device.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { apply } from "./apply.ts";
+import { apply, composite } from "./apply.ts";
 import type { Op } from "./op.ts";
-import { checkAxis } from "./options.ts";
+import { checkAxis, checkList, checkTensor } from "./options.ts";
 import { fillProgram, guarded, identityProgram } from "./programs.ts";
 import { allocate, runMap } from "./run.ts";
 import { cast } from "./select.ts";
@@ -75,8 +75,14 @@ export function place(x: Tensor, shape: Shape, part: Part, fill = 0): Tensor {
   return apply(PLACE, [x], { shape, dtype: x.dtype, parts: [part], fill })[0] as Tensor;
 }
 
+function checkTensors(op: string, tensors: unknown): void {
+  checkList(op, "the tensors", tensors);
+  for (const one of tensors as readonly unknown[]) checkTensor(op, one);
+}
+
 /** Joins tensors along a dimension (default 0). All other sizes must be equal; dtypes promote. */
 export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
+  checkTensors("concat", tensors);
   const first = tensors[0];
   if (first === undefined) throw new ShapeError("concat: needs at least one tensor.");
   const along = checkAxis("concat", axis, first.rank);
@@ -100,22 +106,36 @@ export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
     });
   });
   const shape = first.shape.map((size, position) => (position === along ? total : size));
-  const inputs = tensors.map((tensor) => cast(tensor, dtype));
-  return apply(PLACE, inputs, { shape, dtype, parts, fill: undefined })[0] as Tensor;
+  const attributes = { shape, dtype, parts, fill: undefined };
+  return composite(
+    tensors,
+    () =>
+      apply(
+        PLACE,
+        tensors.map((tensor) => cast(tensor, dtype)),
+        attributes,
+      )[0] as Tensor,
+  );
 }
 
 /** Joins tensors of one shape along a new dimension (default 0). */
 export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
+  checkTensors("stack", tensors);
   const first = tensors[0];
   if (first === undefined) throw new ShapeError("stack: needs at least one tensor.");
   const along = checkAxis("stack", axis, first.rank + 1);
-  const lifted = tensors.map((tensor, index) => {
+  tensors.forEach((tensor, index) => {
     if (!sameShape(tensor.shape, first.shape)) {
       throw new ShapeError(
         `stack: tensor ${index} has shape [${tensor.shape.join(", ")}], the first [${first.shape.join(", ")}].`,
       );
     }
-    return withUnitDims(tensor, [...first.shape.slice(0, along), 1, ...first.shape.slice(along)]);
   });
-  return concat(lifted, along);
+  const shape = [...first.shape.slice(0, along), 1, ...first.shape.slice(along)];
+  return composite(tensors, () =>
+    concat(
+      tensors.map((tensor) => withUnitDims(tensor, shape)),
+      along,
+    ),
+  );
 }

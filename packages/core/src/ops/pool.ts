@@ -171,8 +171,9 @@ function pool(
   options: MaxPoolOptions & AvgPoolOptions,
 ): Tensor {
   const kindOption = kind === "max" ? "dilation" : "countIncludePad";
-  checkOptions(op, options, ["kernelSize", "stride", "padding", "ceilMode", kindOption]);
   checkSpatial(op, x, rank);
+  if (options === undefined) throw new OptionError(`${op}: give at least the window, { kernelSize: … }.`);
+  checkOptions(op, options, ["kernelSize", "stride", "padding", "ceilMode", kindOption]);
   const kernelSize = perDimension(op, "kernelSize", options.kernelSize, rank, 1);
   const stride = perDimension(op, "stride", options.stride ?? kernelSize, rank, 1);
   const dilation = perDimension(op, "dilation", options.dilation ?? 1, rank, 1);

@@ -11,7 +11,7 @@ import { type Program, program } from "../scalar/program.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply } from "./apply.ts";
 import type { Gradient, GradientContext, Op } from "./op.ts";
-import { allocate, distinctBuffers, runMap } from "./run.ts";
+import { allocate, allocateEach, distinctBuffers, runMap, withTemporaries } from "./run.ts";
 import { viewOp, withUnitDims } from "./views.ts";
 
 /*
@@ -119,15 +119,49 @@ function forwardReduce(
     const kept = keptShape(shape, axes);
     const inputViews = inputs.map((input) => expandView(input.view, shape));
     const outputViews = outputs.map((output) => contiguousView(output.view.buffer, output.dtype, kept));
+    const buffers = distinctBuffers(inputViews, outputViews);
+    if (buffers.length > device.backend.capabilities.maxBuffersPerCall) {
+      reduceInParts(device, program, inputViews, outputViews, params, { kinds, axes }, shape);
+      return;
+    }
     // Written out: spreading objects costs more here than all the rest.
     device.backend.execute({
       kernel: "reduce",
       program,
-      buffers: distinctBuffers(inputViews, outputViews),
+      buffers,
       inputs: inputViews,
       outputs: outputViews,
       params,
       attributes: { kinds, axes },
+    });
+  });
+}
+
+/** Reduces what takes more buffers than the backend binds at once: the program first, then its outputs one by one. */
+function reduceInParts(
+  device: Device,
+  program: Program,
+  inputs: readonly View[],
+  outputs: readonly View[],
+  params: readonly number[],
+  { kinds, axes }: Pick<ReduceAttributes, "kinds" | "axes">,
+  shape: Shape,
+): void {
+  withTemporaries((temporaries) => {
+    for (const { dtype } of program.results) temporaries.push(allocate(device, dtype, shape, program.name));
+    const values = views(temporaries);
+    runMap(device, program, inputs, values, params);
+    values.forEach((value, i) => {
+      const output = outputs[i] as View;
+      device.backend.execute({
+        kernel: "reduce",
+        program: identityProgram((program.results[i] as s.Expr).dtype),
+        buffers: [value.buffer, output.buffer],
+        inputs: [value],
+        outputs: [output],
+        params: [],
+        attributes: { kinds: [kinds[i] as ReduceKind], axes },
+      });
     });
   });
 }
@@ -156,9 +190,8 @@ function allocateAll(
   shape: Shape,
   origin: string,
 ): readonly Tensor[] {
-  const outputs = new Array<Tensor>(dtypes.length);
-  for (let i = 0; i < dtypes.length; i++) outputs[i] = allocate(device, dtypes[i] as DType, shape, origin);
-  return outputs;
+  if (dtypes.length === 1) return [allocate(device, dtypes[0] as DType, shape, origin)];
+  return allocateEach(dtypes, (dtype) => allocate(device, dtype, shape, origin));
 }
 
 function views(tensors: readonly Tensor[]): readonly View[] {

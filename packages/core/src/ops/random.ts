@@ -10,9 +10,9 @@ import { normalFromBits, uniformFromBits } from "../scalar/random.ts";
 import { threefry2x32 } from "../scalar/threefry.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply, composite } from "./apply.ts";
-import { asLeaf, type CreateOptions, checkShape, resolveCreate, upload } from "./create.ts";
+import { asLeaf, type CreateOptions, checkHeld, checkShape, fromData, resolveCreate } from "./create.ts";
 import type { Op } from "./op.ts";
-import { checkInteger } from "./options.ts";
+import { checkFunction, checkInteger, checkNumber, show } from "./options.ts";
 import { type MapAttributes, mapOp, perDType } from "./programs.ts";
 import { reshape } from "./shape.ts";
 
@@ -77,6 +77,8 @@ export function manualSeed(seed: number): void {
 
 /** Runs a synchronous function with another default generator. */
 export function withGenerator<T>(source: Generator, fn: () => T): T {
+  checkGenerator("withGenerator", source);
+  checkFunction("withGenerator", fn);
   const before = defaultGenerator;
   defaultGenerator = source;
   try {
@@ -133,6 +135,20 @@ const randnProgram: (dtype: ComputeDType) => Program = /* @__PURE__ */ perDType(
   ),
 );
 
+/** The generator that options name, or the default one. */
+function sourceOf(op: string, options: RandomOptions): Generator {
+  return checkGenerator(op, options.generator ?? generator());
+}
+
+function checkGenerator(op: string, source: Generator): Generator {
+  if (!(source instanceof Generator)) {
+    throw new OptionError(
+      `${op}: expected a random generator, as new Generator(seed) gives, got ${show(source)}.`,
+    );
+  }
+  return source;
+}
+
 function draw(
   name: keyof typeof RANDOM_OPS,
   shape: Shape,
@@ -143,7 +159,7 @@ function draw(
 ): Tensor {
   const { device, dtype } = resolveCreate(name, options, fallback, ["generator"]);
   const target = checkShape(name, shape);
-  const key = (options.generator ?? generator()).next();
+  const key = sourceOf(name, options).next();
   const attributes = {
     program: make(DTYPES[dtype].compute),
     params: [...key, ...params],
@@ -159,10 +175,9 @@ function floatDraw(
   options: RandomOptions,
   make: (compute: ComputeDType) => Program,
 ): Tensor {
-  if (options.dtype !== undefined && !isFloat(options.dtype)) {
-    throw new DTypeError(
-      `${name}: needs a float dtype, got ${options.dtype}. Use randint for whole numbers.`,
-    );
+  const { dtype } = resolveCreate(name, options, "f32", ["generator"]);
+  if (!isFloat(dtype)) {
+    throw new DTypeError(`${name}: needs a float dtype, got ${dtype}. Use randint for whole numbers.`);
   }
   return asLeaf(draw(name, shape, options, make, "f32"), options);
 }
@@ -190,7 +205,9 @@ function highProduct(a: Expr, b: Expr): Expr {
 const randintProgram: (dtype: ComputeDType) => Program = /* @__PURE__ */ perDType((dtype) =>
   program("randint", [], ["u32", "u32", "u32", "i32"], (_inputs, params) => {
     const [bits] = words(params);
-    const scaled = highProduct(bits, params[2] as Expr);
+    const width = params[2] as Expr;
+    // A width of 2^32 does not fit: it comes as 0, and the bits are the number.
+    const scaled = s.select(s.eq(width, 0), bits, highProduct(bits, width));
     return s.cast(s.add(s.cast(scaled, "i32"), params[3] as Expr), dtype);
   }),
 );
@@ -199,7 +216,8 @@ const randintProgram: (dtype: ComputeDType) => Program = /* @__PURE__ */ perDTyp
 export function randint(low: number, high: number, shape: Shape, options: RandomOptions = {}): Tensor {
   checkInteger("randint", "low", low, -(2 ** 31), 2 ** 31 - 1);
   checkInteger("randint", "high", high, low + 1, 2 ** 31);
-  const result = draw("randint", shape, options, randintProgram, "i32", [high - low, low]);
+  checkHeld("randint", resolveCreate("randint", options, "i32", ["generator"]).dtype, low, high - 1);
+  const result = draw("randint", shape, options, randintProgram, "i32", [(high - low) >>> 0, low]);
   if (!isFloat(result.dtype)) result.storage.range = [low, high - 1];
   return asLeaf(result, options);
 }
@@ -213,20 +231,25 @@ const bernoulliProgram: (dtype: ComputeDType) => Program = /* @__PURE__ */ perDT
 
 /** true (or 1) with probability p, element by element. bool unless `dtype` says otherwise. */
 export function bernoulli(shape: Shape, p: number, options: RandomOptions = {}): Tensor {
-  if (!(p >= 0 && p <= 1)) throw new OptionError(`bernoulli: p must lie between 0 and 1, got ${p}.`);
+  checkNumber("bernoulli", "p", p, 0, 1);
   return asLeaf(draw("bernoulli", shape, options, bernoulliProgram, "bool", [p]), options);
 }
 
 /** The numbers 0 … n - 1 in random order, as i32. Fisher and Yates's shuffle, on the host. */
 export function randperm(n: number, options: RandomOptions = {}): Tensor {
   const { device, dtype } = resolveCreate("randperm", options, "i32", ["generator"]);
-  const order = permutation(checkInteger("randperm", "n", n, 0), options.generator ?? generator());
-  return upload("randperm", device, dtype === "i32" ? order : Float32Array.from(order), [n], dtype);
+  const order = permutation(checkInteger("randperm", "n", n, 0, 2 ** 31 - 1), sourceOf("randperm", options));
+  return fromData(order, [n], {
+    dtype,
+    backend: device.backend,
+    requiresGrad: options.requiresGrad ?? false,
+  });
 }
 
 /** The numbers 0 … n - 1 in random order, on the host: what shuffles data. Takes one draw of the generator. */
 export function permutation(n: number, source: Generator): Int32Array<ArrayBuffer> {
-  const key = source.next();
+  checkInteger("permutation", "n", n, 0, 2 ** 31 - 1);
+  const key = checkGenerator("permutation", source).next();
   const order = Int32Array.from({ length: n }, (_, index) => index);
   for (let last = n - 1; last > 0; last--) {
     const [high, low] = threefry2x32(key[0], key[1], last, 0);

@@ -12,7 +12,7 @@ import { apply, composite } from "./apply.ts";
 import { add, div, equal, mul, sub } from "./binary.ts";
 import { type UnaryFunction, unary } from "./elementwise.ts";
 import type { Op } from "./op.ts";
-import { checkAxes, checkOptions } from "./options.ts";
+import { checkAxes, checkOptions, checkTensor, show } from "./options.ts";
 import { concat } from "./place.ts";
 import {
   expandTo,
@@ -52,6 +52,7 @@ interface Plan {
 }
 
 function plan(op: string, x: Tensor, options: ReduceOptions, extra: readonly string[] = []): Plan {
+  checkTensor(op, x);
   checkOptions(op, options, [...REDUCE_OPTIONS, ...extra]);
   x.assertAlive(op);
   const axes = checkAxes(op, options.axis, x.rank);
@@ -100,14 +101,15 @@ function mapOpFor(op: Op<ReduceAttributes>): Op<MapAttributes> {
 const SUM: Op<ReduceAttributes> = /* @__PURE__ */ reduceOp("sum");
 
 /** Dtype that sums of a dtype have: bool and small integers are counted in i32. */
-function sumType(dtype: DType): DType {
+export function sumType(dtype: DType): DType {
   return isFloat(dtype) || dtype === "u32" ? dtype : dtype === "u8" ? "u32" : "i32";
 }
 
 /** Sum over axes; 0 where there is nothing to add. bool and integers add up in 32-bit integers. */
 export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
+  const made = plan("sum", x, options);
   const dtype = sumType(x.dtype);
-  return reduced(SUM, x, plan("sum", x, options), "sum", castProgram(x.dtype, dtype), dtype);
+  return reduced(SUM, x, made, "sum", castProgram(x.dtype, dtype), dtype);
 }
 
 /** Mean over axes, a float; NaN where there is nothing. */
@@ -250,11 +252,16 @@ const momentsProgram: (dtype: "f32" | "f64" | "i32" | "u32" | "bool") => Program
 
 /** Variance over axes, in two passes with a correction for the rounding of the mean. NaN where there is too little. */
 export function variance(x: Tensor, options: VarianceOptions = {}): Tensor {
-  const { axes, shape, count } = plan("var", x, options, ["ddof"]);
+  return varianceOf("var", x, options);
+}
+
+function varianceOf(op: string, x: Tensor, options: VarianceOptions): Tensor {
+  const { axes, shape, count } = plan(op, x, options, ["ddof"]);
   if (!isFloat(x.dtype))
-    throw new DTypeError(`var: needs a float tensor, got ${x.dtype}. Convert with x.cast("f32").`);
+    throw new DTypeError(`${op}: needs a float tensor, got ${x.dtype}. Convert with x.cast("f32").`);
   const ddof = options.ddof ?? 1;
-  if (!Number.isFinite(ddof)) throw new OptionError(`var: ddof must be a finite number, got ${ddof}.`);
+  if (!Number.isFinite(ddof))
+    throw new OptionError(`${op}: ddof must be a finite number, got ${show(ddof)}.`);
   return composite([x], () => {
     if (axes.length === 0) return mul(sub(x, x), 1 / Math.max(0, 1 - ddof));
     const center = mean(x, { axis: axes, keepDims: true });
@@ -283,7 +290,7 @@ const root: UnaryFunction = /* @__PURE__ */ unary("std", (x) => {
 
 /** Standard deviation over axes: the root of {@link variance}. Its gradient is 0 where it is 0. */
 export function std(x: Tensor, options: VarianceOptions = {}): Tensor {
-  return composite([x], () => root(variance(x, options)));
+  return composite([x], () => root(varianceOf("std", x, options)));
 }
 
 const ARG: Op<{ readonly kind: "max" | "min"; readonly axes: readonly number[] }> = {

@@ -23,6 +23,18 @@ export function allocate(device: Device, dtype: DType, shape: Shape, origin: str
   return new Tensor(storage, contiguousView(storage.buffer, dtype, shape), origin);
 }
 
+/** Allocates a tensor for each item; if there is no room for one, those before it are given back. */
+export function allocateEach<T>(items: readonly T[], make: (item: T) => Tensor): readonly Tensor[] {
+  const tensors: Tensor[] = [];
+  try {
+    for (const item of items) tensors.push(make(item));
+  } catch (error) {
+    for (const tensor of tensors) tensor.end("the operation failed");
+    throw error;
+  }
+  return tensors;
+}
+
 /** The distinct buffers of views, in order of first use. */
 export function distinctBuffers(inputs: readonly View[], outputs: readonly View[]): readonly BackendBuffer[] {
   const buffers: BackendBuffer[] = [];
@@ -90,20 +102,30 @@ function runInParts(
 ): void {
   const shape = (outputs[0] as View).shape;
   const parts = splitProgram(program, device.backend.capabilities.maxBuffersPerCall);
-  const temporaries: Tensor[] = [];
-  for (const part of parts) {
-    const views = part.reads.map((read) =>
-      read.from === "input" ? (inputs[read.index] as View) : (temporaries[read.index] as Tensor).view,
-    );
-    let target: View;
-    if (part.writes.to === "output") {
-      target = outputs[part.writes.index] as View;
-    } else {
-      const temporary = allocate(device, part.writes.dtype, shape, program.name);
-      temporaries.push(temporary);
-      target = temporary.view;
+  withTemporaries((temporaries) => {
+    for (const part of parts) {
+      const views = part.reads.map((read) =>
+        read.from === "input" ? (inputs[read.index] as View) : (temporaries[read.index] as Tensor).view,
+      );
+      let target: View;
+      if (part.writes.to === "output") {
+        target = outputs[part.writes.index] as View;
+      } else {
+        const temporary = allocate(device, part.writes.dtype, shape, program.name);
+        temporaries.push(temporary);
+        target = temporary.view;
+      }
+      runMap(device, part.program, views, [target], params);
     }
-    runMap(device, part.program, views, [target], params);
+  });
+}
+
+/** Runs a function that puts its temporaries into a list. They end with it, also when it throws. */
+export function withTemporaries<T>(run: (temporaries: Tensor[]) => T): T {
+  const temporaries: Tensor[] = [];
+  try {
+    return run(temporaries);
+  } finally {
+    for (const temporary of temporaries) temporary.end("it was a temporary");
   }
-  for (const temporary of temporaries) temporary.end("it was a temporary");
 }

@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { apply } from "./apply.ts";
 import { callElementwise, type Elementwise, elementwise, type Operand } from "./elementwise.ts";
 import type { Op } from "./op.ts";
-import { checkOptions } from "./options.ts";
+import { checkOptions, checkTensor, show } from "./options.ts";
 import { type MapAttributes, mapOp } from "./programs.ts";
 
 const CAST: Op<MapAttributes> = /* @__PURE__ */ mapOp("cast");
@@ -19,6 +19,7 @@ const castPrograms = new Map<string, Program>();
  * wrap around; anything to bool is `x != 0`.
  */
 export function cast(x: Tensor, dtype: DType): Tensor {
+  checkTensor("cast", x);
   checkDType("cast", dtype);
   if (x.dtype === dtype) return x;
   const program = castProgram(x.dtype, dtype);
@@ -47,6 +48,7 @@ const WHERE: Elementwise = /* @__PURE__ */ elementwise({
 
 /** a where the condition holds, b elsewhere. The condition is bool; all three broadcast. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+  checkTensor("where", condition);
   if (condition.dtype !== "bool") {
     throw new DTypeError(
       `where: the condition must be bool, got ${condition.dtype}. Compare first, for example x.greater(0).`,
@@ -57,6 +59,15 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
 
 /** x with `value` wherever the mask (bool, broadcast) holds. */
 export function maskedFill(x: Tensor, mask: Tensor, value: number): Tensor {
+  checkTensor("maskedFill", x);
+  checkTensor("maskedFill", mask);
+  if (mask.dtype !== "bool") {
+    throw new DTypeError(
+      `maskedFill: the mask must be bool, got ${mask.dtype}. Compare first, for example x.greater(0).`,
+    );
+  }
+  if (typeof value !== "number")
+    throw new OptionError(`maskedFill: value must be a number, got ${show(value)}.`);
   return where(mask, value, x);
 }
 
@@ -94,7 +105,11 @@ const CLIP_HIGH: Elementwise = /* @__PURE__ */ elementwise({
 /** x limited to `min` … `max`, either of which may be left out. NaN stays. Gradient 0 on and outside the bounds. */
 export function clip<K>(x: Tensor<K>, options: { readonly min?: number; readonly max?: number }): Tensor<K> {
   checkOptions("clip", options, ["min", "max"]);
-  const { min, max } = options;
+  const { min, max } = options ?? {};
+  for (const [name, bound] of Object.entries({ min, max })) {
+    if (bound !== undefined && typeof bound !== "number")
+      throw new OptionError(`clip: ${name} must be a number, got ${show(bound)}.`);
+  }
   if (min !== undefined && max !== undefined) return callElementwise(CLIP_BOTH, [x, min, max]);
   if (min !== undefined) return callElementwise(CLIP_LOW, [x, min]);
   if (max !== undefined) return callElementwise(CLIP_HIGH, [x, max]);

@@ -4,7 +4,7 @@ import { IndexError, OptionError, ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply } from "./apply.ts";
 import type { Op } from "./op.ts";
-import { checkAxes, checkAxis, checkInteger } from "./options.ts";
+import { checkAxes, checkAxis, checkInteger, checkList, checkOptions, checkTensor, show } from "./options.ts";
 import { place } from "./place.ts";
 import { copied, expandTo } from "./programs.ts";
 import { type Layout, permuteTo, viewOp, withUnitDims } from "./views.ts";
@@ -17,6 +17,8 @@ const RESHAPE: Op<{ readonly shape: Shape; readonly strides: readonly number[] }
 
 /** The same elements in row-major order under another shape; one size may be -1. Copies only where strides force it. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkTensor("reshape", x);
+  checkList("reshape", "the shape", shape);
   const target = resolveShape(x, shape);
   const strides = reshapedStrides(x.view, target);
   if (strides !== undefined) return apply(RESHAPE, [x], { shape: target, strides })[0] as Tensor;
@@ -45,6 +47,7 @@ function resolveShape(x: Tensor, shape: Shape): Shape {
 
 /** Flattens dimensions `start` … `end` (inclusive, default all from `start`, default 0) into one. */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+  checkTensor("flatten", x);
   if (x.rank === 0) return reshape(x, [1]);
   const from = checkAxis("flatten", start, x.rank);
   const to = checkAxis("flatten", end, x.rank);
@@ -58,6 +61,8 @@ export function flatten(x: Tensor, start = 0, end = -1): Tensor {
 
 /** Reorders dimensions: dimension i of the result is dimension `order[i]` of x. No copy. */
 export function permute(x: Tensor, order: readonly number[]): Tensor {
+  checkTensor("permute", x);
+  checkList("permute", "the order", order);
   const axes = order.map((axis) => checkAxis("permute", axis, x.rank));
   if (axes.length !== x.rank || new Set(axes).size !== axes.length) {
     throw new ShapeError(
@@ -69,6 +74,7 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
 
 /** Swaps two dimensions. No copy. */
 export function swapAxes(x: Tensor, a: number, b: number): Tensor {
+  checkTensor("swapAxes", x);
   const first = checkAxis("swapAxes", a, x.rank);
   const second = checkAxis("swapAxes", b, x.rank);
   return permuteTo(
@@ -79,6 +85,7 @@ export function swapAxes(x: Tensor, a: number, b: number): Tensor {
 
 /** The matrix transpose: the last two dimensions swapped. No copy. */
 export function transpose(x: Tensor): Tensor {
+  checkTensor("transpose", x);
   if (x.rank < 2)
     throw new ShapeError(
       `transpose: needs at least 2 dimensions, got ${showShape(x.shape)}. Use permute for an order of your own.`,
@@ -88,6 +95,7 @@ export function transpose(x: Tensor): Tensor {
 
 /** Removes dimensions of size 1: those named, or all. */
 export function squeeze(x: Tensor, axis?: number | readonly number[]): Tensor {
+  checkTensor("squeeze", x);
   if (axis === undefined)
     return withUnitDims(
       x,
@@ -108,8 +116,9 @@ export function squeeze(x: Tensor, axis?: number | readonly number[]): Tensor {
 
 /** Inserts dimensions of size 1 at positions of the result. */
 export function unsqueeze(x: Tensor, axis: number | readonly number[]): Tensor {
-  const count = typeof axis === "number" ? 1 : axis.length;
-  const axes = checkAxes("unsqueeze", axis, x.rank + count);
+  checkTensor("unsqueeze", x);
+  const count = Array.isArray(axis) ? axis.length : 1;
+  const axes = checkAxes("unsqueeze", axis ?? Number.NaN, x.rank + count);
   const shape = x.shape.slice();
   for (const one of axes) shape.splice(one, 0, 1);
   return withUnitDims(x, shape);
@@ -117,13 +126,17 @@ export function unsqueeze(x: Tensor, axis: number | readonly number[]): Tensor {
 
 /** Repeats dimensions of size 1 (and new leading ones) to a shape, -1 keeping a size. No copy. */
 export function expand(x: Tensor, shape: Shape): Tensor {
+  checkTensor("expand", x);
+  checkList("expand", "the shape", shape);
   const lead = shape.length - x.rank;
   const target = shape.map((size, axis) => (size === -1 ? (x.shape[axis - lead] ?? -1) : size));
   const fits =
     lead >= 0 &&
     target.every(
       (size, axis) =>
-        size >= 0 && (axis < lead || x.shape[axis - lead] === size || x.shape[axis - lead] === 1),
+        Number.isInteger(size) &&
+        size >= 0 &&
+        (axis < lead || x.shape[axis - lead] === size || x.shape[axis - lead] === 1),
     );
   if (!fits) throw new ShapeError(`expand: ${showShape(x.shape)} does not broadcast to ${showShape(shape)}.`);
   return expandTo(x, target);
@@ -177,7 +190,8 @@ function cutLayout(view: View, cuts: readonly Cut[]): Layout {
  * x.slice(null, -1);                // last column, shape [3]
  * ```
  */
-export function slice(x: Tensor, ...indices: readonly SliceIndex[]): Tensor {
+export function slice(x: Tensor, ...indices: SliceIndex[]): Tensor {
+  checkTensor("slice", x);
   if (indices.length > x.rank)
     throw new IndexError(`slice: ${indices.length} indices for a tensor of shape ${showShape(x.shape)}.`);
   const cuts = x.shape.map((size, axis) => resolveCut(indices[axis] ?? null, size, axis));
@@ -198,9 +212,9 @@ function resolveCut(index: SliceIndex, size: number, axis: number): Cut {
     }
     return { start, step: 1, size: 1 };
   }
-  const { start, end, step = 1 } = isPair(index) ? { start: index[0], end: index[1] } : index;
+  const { start, end, step = 1 } = resolveSlice(index, axis);
   if (!Number.isInteger(step) || step === 0)
-    throw new OptionError(`slice: step must be a whole number other than 0, got ${step}.`);
+    throw new OptionError(`slice: step must be a whole number other than 0, got ${show(step)}.`);
   const clamp = (position: number, low: number, high: number): number =>
     Math.min(Math.max(position < 0 ? position + size : position, low), high);
   if (step > 0) {
@@ -213,22 +227,44 @@ function resolveCut(index: SliceIndex, size: number, axis: number): Cut {
   return { start: from, step, size: Math.max(0, Math.ceil((to - from) / step)) };
 }
 
+function resolveSlice(index: Exclude<SliceIndex, null | number>, axis: number): Slice {
+  if (typeof index !== "object" || (isPair(index) && index.length !== 2)) {
+    throw new OptionError(
+      `slice: dimension ${axis} takes null, a position, [start, end] or { start, end, step }, got ${show(index)}.`,
+    );
+  }
+  if (!isPair(index)) checkOptions("slice", index, ["start", "end", "step"]);
+  const range: Slice = isPair(index) ? { start: index[0], end: index[1] } : index;
+  for (const name of ["start", "end"] as const) {
+    const bound = range[name];
+    if (bound !== undefined && !Number.isInteger(bound) && bound !== Infinity && bound !== -Infinity)
+      throw new OptionError(
+        `slice: ${name} must be a whole number, got ${show(bound)} in dimension ${axis}.`,
+      );
+  }
+  return range;
+}
+
 function isPair(index: readonly [number, number] | Slice): index is readonly [number, number] {
   return Array.isArray(index);
 }
 
 /** Reverses the order along axes. No copy. */
 export function flip(x: Tensor, axis?: number | readonly number[]): Tensor {
+  checkTensor("flip", x);
   const axes = checkAxes("flip", axis, x.rank);
   return slice(x, ...x.shape.map((_, position) => (axes.includes(position) ? { step: -1 } : null)));
 }
 
 /** Cuts a dimension (default 0) into pieces of the given size (the last may be smaller) or of the given sizes. No copy. */
 export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
+  checkTensor("split", x);
   const along = checkAxis("split", axis, x.rank);
   const total = x.shape[along] as number;
   const pieces =
     typeof sizes === "number" ? evenPieces(total, checkInteger("split", "size", sizes, 1)) : sizes;
+  checkList("split", "sizes", pieces);
+  for (const piece of pieces) checkInteger("split", "each size", piece, 0);
   if (pieces.reduce((sum, size) => sum + size, 0) !== total) {
     throw new ShapeError(
       `split: sizes ${showShape(pieces)} do not add up to ${total}, the size of dimension ${along}.`,
@@ -249,6 +285,7 @@ function evenPieces(total: number, size: number): readonly number[] {
 
 /** Cuts a dimension into `count` pieces of nearly equal size, larger ones first. No copy. */
 export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
+  checkTensor("chunk", x);
   const total = x.shape[checkAxis("chunk", axis, x.rank)] as number;
   return split(x, Math.max(1, Math.ceil(total / checkInteger("chunk", "count", count, 1))), axis);
 }

@@ -6,7 +6,7 @@ import { apply, composite } from "./apply.ts";
 import { div, mul, sub } from "./binary.ts";
 import { runFused } from "./fused.ts";
 import type { Op } from "./op.ts";
-import { checkAxis, checkOptions } from "./options.ts";
+import { checkAxis, checkOptions, checkTensor } from "./options.ts";
 import { max, sum } from "./reduce.ts";
 import { swapAxes } from "./shape.ts";
 import { exp, log } from "./unary.ts";
@@ -71,11 +71,13 @@ export interface SoftmaxOptions {
 }
 
 function along(op: string, x: Tensor, options: SoftmaxOptions, logarithm: boolean): Tensor {
+  checkTensor(op, x);
   checkOptions(op, options, ["axis"]);
   if (!isFloat(x.dtype))
     throw new DTypeError(`${op}: needs a float tensor, got ${x.dtype}. Convert with x.cast("f32").`);
-  if (x.rank === 0) return composite([x], () => (logarithm ? sub(x, x) : exp(sub(x, x))));
-  const axis = checkAxis(op, options.axis ?? -1, x.rank);
+  const axis = x.rank === 0 ? 0 : checkAxis(op, options.axis ?? -1, x.rank);
+  // A single element has all of the share, and of none there is nothing to share.
+  if (x.rank === 0 || x.size === 0) return composite([x], () => (logarithm ? sub(x, x) : exp(sub(x, x))));
   return composite([x], () => {
     const result = apply(SOFTMAX, [swapAxes(x, axis, -1)], { log: logarithm })[0] as Tensor;
     return swapAxes(result, axis, -1);

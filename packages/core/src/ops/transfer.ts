@@ -4,12 +4,14 @@ import { scope } from "../memory/scope.ts";
 import { deviceOf } from "../runtime/device.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { upload } from "./create.ts";
+import { checkTensor } from "./options.ts";
 
 /**
  * A copy on another backend (the tensor itself if it is there already). A leaf gives a leaf. A transfer carries no
  * gradient: the result of a differentiable operation must be detached first.
  */
 export async function to<K>(x: Tensor<K>, backend: Backend): Promise<Tensor<K>> {
+  checkTensor("to", x);
   x.assertAlive("to");
   refuseGraph("to", x);
   if (x.backend === backend) return x;
@@ -31,6 +33,8 @@ const companions = new WeakMap<Tensor, Tensor[]>();
 
 /** Makes a tensor move along when another one does: an optimiser's moments with their parameter. */
 export function follow(companion: Tensor, leader: Tensor): void {
+  checkTensor("follow", companion);
+  checkTensor("follow", leader);
   companions.set(leader, [...(companions.get(leader) ?? []).filter((one) => !one.isDisposed), companion]);
 }
 
@@ -39,6 +43,7 @@ export function follow(companion: Tensor, leader: Tensor): void {
  * it with it: whoever holds it holds the moved one.
  */
 export async function moveTo(x: Tensor, backend: Backend): Promise<void> {
+  checkTensor("moveTo", x);
   x.assertAlive("moveTo");
   refuseGraph("moveTo", x);
   if (x.backend !== backend) {

@@ -9,8 +9,9 @@ import { makeProgram, type Program } from "../scalar/program.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply } from "./apply.ts";
 import type { Op } from "./op.ts";
+import { checkTensor } from "./options.ts";
 import { identityProgram, type MapAttributes, mapOp } from "./programs.ts";
-import { allocate, runMap } from "./run.ts";
+import { allocate, runMap, withTemporaries } from "./run.ts";
 import { castProgram } from "./select.ts";
 
 /** What a state update computes, element by element. */
@@ -119,6 +120,8 @@ export function pureUpdate(
  * dtype is converted. No gradient flows through: a value that has one must be detached first.
  */
 export function assign(target: Tensor, value: Tensor): void {
+  checkTensor("assign", target);
+  checkTensor("assign", value);
   target.assertAlive("assign");
   value.assertAlive("assign");
   if (value.requiresGrad && gradientsEnabled()) {
@@ -157,6 +160,14 @@ function writeViews(
   first: Tensor,
 ): void {
   const { device } = first;
+  for (const { view } of targets) {
+    if (view.strides.some((step, axis) => step === 0 && (view.shape[axis] as number) > 1)) {
+      throw new ShapeError(
+        `${writer}: the target of shape ${showShape(view.shape)} repeats its elements (it was expanded), so they cannot be ` +
+          "written one by one. Write to what it was expanded from, or to a clone.",
+      );
+    }
+  }
   const conflict = targets.some((target) =>
     inputs.some((view) => view.buffer === target.view.buffer && !sameView(view, target.view)),
   );
@@ -164,24 +175,25 @@ function writeViews(
     new Set([...inputs, ...targets.map(({ view }) => view)].map(({ buffer }) => buffer)).size >
     device.backend.capabilities.maxBuffersPerCall;
   if (first.size > 0 && (conflict || tooMany)) {
-    const results = targets.map((target) => allocate(device, target.dtype, target.shape, writer));
-    runMap(
-      device,
-      program,
-      inputs,
-      results.map(({ view }) => view),
-      params,
-    );
-    targets.forEach((target, i) => {
+    withTemporaries((results) => {
+      for (const target of targets) results.push(allocate(device, target.dtype, target.shape, writer));
       runMap(
         device,
-        identityProgram(DTYPES[target.dtype].compute),
-        [(results[i] as Tensor).view],
-        [target.view],
-        [],
+        program,
+        inputs,
+        results.map(({ view }) => view),
+        params,
       );
+      targets.forEach((target, i) => {
+        runMap(
+          device,
+          identityProgram(DTYPES[target.dtype].compute),
+          [(results[i] as Tensor).view],
+          [target.view],
+          [],
+        );
+      });
     });
-    for (const result of results) result.end("it was a temporary");
   } else {
     runMap(
       device,

@@ -2,6 +2,7 @@ import { isContiguous, type Shape, sizeOf, type View } from "../backend/view.ts"
 import { Tensor } from "../tensor/tensor.ts";
 import { apply } from "./apply.ts";
 import type { Op } from "./op.ts";
+import { checkTensor } from "./options.ts";
 
 /** Shape, strides and offset of another look at the same buffer. */
 export interface Layout {
@@ -105,5 +106,6 @@ const DETACH: Op<undefined> = {
 
 /** The same value cut off from the tape. */
 export function detach<K>(x: Tensor<K>): Tensor<K> {
+  checkTensor("detach", x);
   return apply(DETACH, [x], undefined)[0] as Tensor;
 }

@@ -1,14 +1,14 @@
 import { showShape } from "../backend/geometry.ts";
 import { makeView, type Shape, type View } from "../backend/view.ts";
 import { DTYPES, isFloat } from "../dtype.ts";
-import { OptionError, ShapeError } from "../errors.ts";
+import { DTypeError, OptionError, ShapeError } from "../errors.ts";
 import type { Expr } from "../scalar/expr.ts";
 import * as s from "../scalar/expr.ts";
 import { program } from "../scalar/program.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply } from "./apply.ts";
 import type { Op } from "./op.ts";
-import { checkInteger } from "./options.ts";
+import { checkInteger, checkTensor, show } from "./options.ts";
 import { place } from "./place.ts";
 import { fillProgram, guarded, perDType } from "./programs.ts";
 import { allocate, runMap } from "./run.ts";
@@ -178,9 +178,7 @@ export function perDimension(
 ): readonly number[] {
   const values = typeof value === "number" ? new Array<number>(rank).fill(value) : value;
   if (!Array.isArray(values) || values.length !== rank) {
-    throw new OptionError(
-      `${op}: ${name} must be a number or an array of ${rank}, got ${JSON.stringify(value)}.`,
-    );
+    throw new OptionError(`${op}: ${name} must be a number or an array of ${rank}, got ${show(value)}.`);
   }
   for (const one of values) checkInteger(op, name, one, low);
   return values;
@@ -188,9 +186,10 @@ export function perDimension(
 
 /** Refuses input that is not `[batch, channels, …spatial]` of a float dtype. */
 export function checkSpatial(op: string, x: Tensor, rank: number): void {
+  checkTensor(op, x);
   const names = ["length", "height, width", "depth, height, width"][rank - 1] as string;
   if (x.rank !== rank + 2)
     throw new ShapeError(`${op}: expected x [batch, channels, ${names}], got ${showShape(x.shape)}.`);
   if (!isFloat(x.dtype))
-    throw new OptionError(`${op}: takes float tensors, got ${x.dtype}. Convert with x.cast("f32").`);
+    throw new DTypeError(`${op}: takes float tensors, got ${x.dtype}. Convert with x.cast("f32").`);
 }

@@ -24,10 +24,21 @@ const devices = new WeakMap<Backend, Device>();
 const namesakes = new Map<string, number>();
 let current: Device | undefined;
 
+/** Refuses what is not a backend. @throws BackendError */
+function checkBackend(backend: unknown): void {
+  const given = backend as Partial<Backend> | null | undefined;
+  if (typeof given?.execute !== "function" || typeof given.allocate !== "function") {
+    throw new BackendError(
+      `Expected a backend (for use, or a promise of one) as createBackend() gives, got ${String(backend)}.`,
+    );
+  }
+}
+
 /** The device of a backend, made at first sight. */
 export function deviceOf(backend: Backend): Device {
   let device = devices.get(backend);
   if (device === undefined) {
+    checkBackend(backend);
     const count = (namesakes.get(backend.name) ?? 0) + 1;
     namesakes.set(backend.name, count);
     device = new Device(backend, count === 1 ? backend.name : `${backend.name}#${count}`);

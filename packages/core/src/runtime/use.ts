@@ -1,5 +1,4 @@
 import type { Backend } from "../backend/backend.ts";
-import { BackendError } from "../errors.ts";
 import { installMethods } from "../tensor/methods.ts";
 import { currentDevice, deviceOf, setCurrentDevice } from "./device.ts";
 
@@ -9,13 +8,9 @@ import { currentDevice, deviceOf, setCurrentDevice } from "./device.ts";
  */
 export async function use(backend: Backend | Promise<Backend>): Promise<Backend> {
   const chosen = await backend;
-  if (typeof chosen?.execute !== "function" || typeof chosen.allocate !== "function") {
-    throw new BackendError(
-      `use: expected a backend (or a promise of one) as createBackend() gives, got ${String(chosen)}.`,
-    );
-  }
+  const device = deviceOf(chosen);
   installMethods();
-  setCurrentDevice(deviceOf(chosen));
+  setCurrentDevice(device);
   return chosen;
 }
 

@@ -32,8 +32,8 @@ function polynomial(x: Expr, coefficients: readonly number[]): Expr {
     );
 }
 
-/** Natural logarithm of a number in (2^-64, 1), by scaling with powers of two and the series of atanh. */
-function strictLog(x: Expr): Expr {
+/** Natural logarithm of a number in (2^-64, 1], by scaling with powers of two and the series of atanh. */
+export function strictLog(x: Expr): Expr {
   let mantissa = x;
   let exponent: Expr = s.constant(0, x.dtype);
   for (const step of [32, 16, 8, 4, 2, 1]) {

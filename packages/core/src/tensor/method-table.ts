@@ -1,4 +1,5 @@
-/* The operations that are methods of Tensor as well: `add(a, b)` is also `a.add(b)`. One line an origin. */
+/* The operations that are methods of Tensor as well: `add(a, b)` is also `a.add(b)`. One line an origin.
+ * Only the common ones: a bundle carries every method, but a function only where it is imported. */
 export { backward, registerHook } from "../autograd/backward.ts";
 export {
   elu,
@@ -16,6 +17,7 @@ export {
   softplus,
   softsign,
 } from "../ops/activations.ts";
+export { at } from "../ops/at.ts";
 export {
   add,
   atan2,
@@ -45,6 +47,7 @@ export {
 } from "../ops/binary.ts";
 export { clone, gather, indexAdd, indexSelect, scatter, scatterAdd, take } from "../ops/index-ops.ts";
 export { dot, matmul, outer } from "../ops/matmul.ts";
+export { norm } from "../ops/norm.ts";
 export {
   all,
   any,
@@ -60,6 +63,7 @@ export {
   sum,
   variance as var,
 } from "../ops/reduce.ts";
+export { cummax, cumprod, cumsum } from "../ops/scan.ts";
 export { cast, clip, maskedFill } from "../ops/select.ts";
 export {
   chunk,
@@ -76,6 +80,7 @@ export {
   unsqueeze,
 } from "../ops/shape.ts";
 export { logSoftmax, softmax } from "../ops/softmax.ts";
+export { argsort, sort, topk } from "../ops/sort.ts";
 export { to } from "../ops/transfer.ts";
 export {
   abs,

@@ -25,8 +25,6 @@ export type GradientHook = (gradient: Tensor) => Tensor | undefined;
  */
 export class Tensor<K = unknown> implements Kinded<K> {
   kind?(kind: K): void;
-  /** Gradient that `backward` accumulated; null before, and after `zeroGrad`. Only leaves have one. */
-  grad: Tensor | null = null;
   /** Whether `parameter()` made it one: part of a model's weights, frozen or not. */
   isParameter = false;
   /** @internal */
@@ -49,6 +47,8 @@ export class Tensor<K = unknown> implements Kinded<K> {
   slot = 0;
   /** @internal Why it may no longer be used. */
   ended: string | undefined = undefined;
+  /** @internal What {@link Tensor.grad} shows. */
+  gradient: Tensor | null = null;
   /** @internal Hooks of a leaf; those of other tensors are on the node. */
   hooks: Set<GradientHook> | undefined = undefined;
   /** @internal What to end when the gradient is reset: the graph that wrote it. */
@@ -106,6 +106,35 @@ export class Tensor<K = unknown> implements Kinded<K> {
     if (wanted && !isFloat(this.dtype))
       throw new DTypeError(`requiresGrad: needs a float tensor, got ${this.dtype}.`);
     this.leafGradient = wanted;
+  }
+
+  /**
+   * Gradient that `backward` accumulated; null before, and after `zeroGrad`. Only leaves have one. It can be set, for
+   * example to a clipped one: the tensor then belongs to this one, and the gradient it replaces ends.
+   */
+  get grad(): Tensor | null {
+    return this.gradient;
+  }
+
+  set grad(value: Tensor | null) {
+    const before = this.gradient;
+    if (value === before) return;
+    if (value !== null) {
+      value.assertAlive("grad");
+      if (value.shape.length !== this.rank || value.shape.some((size, axis) => size !== this.shape[axis])) {
+        throw new ShapeError(
+          `grad: a gradient of shape [${value.shape.join(", ")}] does not fit a tensor of shape [${this.shape.join(", ")}].`,
+        );
+      }
+      before?.end("another gradient took its place");
+      value.owner?.abandon(value);
+      if (this.root !== undefined && value.node === undefined) {
+        if (value.root !== undefined) unwatch(value);
+        value.root = undefined;
+        this.root.adopt(value);
+      } else if (value.root === undefined) makeRoot(value);
+    } else before?.end("the gradient was reset, as zeroGrad() does");
+    this.gradient = value;
   }
 
   /** Whether it is not the result of a recorded operation. */

@@ -1,4 +1,4 @@
-// Everything that core and the cpu backend export, kept: the most that a bundle with both can weigh.
+// Everything that core and the cpu backend export, kept: more than any application bundles.
 import * as cpu from "@nf/backend-cpu";
 import * as core from "@nf/core";
 

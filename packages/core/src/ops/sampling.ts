@@ -1,0 +1,131 @@
+import { showShape } from "../backend/geometry.ts";
+import { type ComputeDType, DTYPES, isFloat } from "../dtype.ts";
+import { DTypeError, OptionError, ShapeError } from "../errors.ts";
+import type { Expr } from "../scalar/expr.ts";
+import * as s from "../scalar/expr.ts";
+import { type Program, program } from "../scalar/program.ts";
+import { strictLog } from "../scalar/random.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { apply, composite } from "./apply.ts";
+import { add, div, equal, sub } from "./binary.ts";
+import { arange } from "./create.ts";
+import { type UnaryFunction, unary } from "./elementwise.ts";
+import type { Op } from "./op.ts";
+import { checkAxis, checkInteger, checkNumber, checkOptions, checkTensor } from "./options.ts";
+import { type MapAttributes, mapOp, perDType } from "./programs.ts";
+import { type Generator, rand } from "./random.ts";
+import { argmax, argmin } from "./reduce.ts";
+import { cast } from "./select.ts";
+import { softmax } from "./softmax.ts";
+import { topk } from "./sort.ts";
+import { detach, withUnitDims } from "./views.ts";
+
+/** Options of {@link multinomial}. */
+export interface MultinomialOptions {
+  /** Whether an index may be drawn several times; default false. */
+  readonly replacement?: boolean;
+  /** Source of randomness; default the one `manualSeed` seeds. */
+  readonly generator?: Generator;
+}
+
+const RACE: Op<MapAttributes> = /* @__PURE__ */ mapOp("multinomial");
+
+/**
+ * Arrival times of an exponential race: -log(1 - u) / weight. Who arrives first is distributed as the weights, and who
+ * arrives among the first as drawn without replacement. Impossible ones never arrive. Strict, for equal bits everywhere.
+ */
+const raceProgram: (dtype: ComputeDType) => Program = /* @__PURE__ */ perDType((dtype) =>
+  program(
+    "multinomial",
+    [dtype, dtype],
+    [],
+    ([u, weight]) => {
+      const time = s.div(s.neg(strictLog(s.sub(1, u as Expr))), weight as Expr);
+      return s.select(s.gt(weight as Expr, 0), time, Infinity);
+    },
+    { strict: true },
+  ),
+);
+
+/**
+ * Indices drawn with the given probabilities, i32: from `[classes]` `[count]`, from `[rows, classes]` `[rows, count]`.
+ * Probabilities need not add up to 1. Without replacement indices come in the order drawn, and after all possible ones
+ * (probability above 0) the impossible ones. The same seed and probabilities give the same indices on every backend.
+ */
+export function multinomial(probabilities: Tensor, count: number, options: MultinomialOptions = {}): Tensor {
+  checkTensor("multinomial", probabilities);
+  checkOptions("multinomial", options, ["replacement", "generator"]);
+  const { shape, dtype, backend } = probabilities;
+  if (shape.length !== 1 && shape.length !== 2) {
+    throw new ShapeError(
+      `multinomial: expected probabilities [classes] or [rows, classes], got ${showShape(shape)}.`,
+    );
+  }
+  if (!isFloat(dtype))
+    throw new DTypeError(`multinomial: probabilities must be a float tensor, got ${dtype}.`);
+  const classes = shape.at(-1) as number;
+  const replacement = options.replacement === true;
+  checkInteger("multinomial", "count", count, 0);
+  if (count > classes && (!replacement || classes === 0)) {
+    throw new OptionError(
+      `multinomial: cannot draw ${count} of ${classes} classes${replacement ? "" : " without replacement"}.`,
+    );
+  }
+  return composite([probabilities], () => {
+    const compute = DTYPES[dtype].compute === "f64" ? "f64" : "f32";
+    const weights = cast(detach(probabilities), compute);
+    const lead = shape.slice(0, -1);
+    const runs = replacement ? [...lead, count, classes] : shape;
+    const source = options.generator === undefined ? {} : { generator: options.generator };
+    const u = rand(runs, { dtype: compute, backend, ...source });
+    const against = replacement ? withUnitDims(weights, [...lead, 1, classes]) : weights;
+    const attributes = { program: raceProgram(compute), params: [], dtypes: [compute] } as const;
+    const times = apply(RACE, [u, against], attributes)[0] as Tensor;
+    return replacement ? argmin(times, { axis: -1 }) : topk(times, { k: count, largest: false }).indices;
+  });
+}
+
+/** Options of {@link gumbelSoftmax}. */
+export interface GumbelSoftmaxOptions {
+  /** Temperature: the lower, the nearer to one class; default 1. */
+  readonly tau?: number;
+  /** Give one class 1 and the others 0, with the gradient of the soft result; default false. */
+  readonly hard?: boolean;
+  /** Axis of the classes; default the last. */
+  readonly axis?: number;
+  /** Source of randomness; default the one `manualSeed` seeds. */
+  readonly generator?: Generator;
+}
+
+/** -log(-log(1 - u)) of uniform numbers; the inner logarithm is held above 0, where u is exactly 0. */
+const gumbel: UnaryFunction = /* @__PURE__ */ unary("gumbel", (u) =>
+  s.neg(s.log(s.max(s.neg(s.log1p(s.neg(u))), 2 ** -54))),
+);
+
+/** Samples of a categorical distribution, relaxed so that logits get a gradient. Jang et al. 2017, Maddison et al. 2017. */
+export function gumbelSoftmax(logits: Tensor, options: GumbelSoftmaxOptions = {}): Tensor {
+  checkTensor("gumbelSoftmax", logits);
+  checkOptions("gumbelSoftmax", options, ["tau", "hard", "axis", "generator"]);
+  const { tau = 1, hard = false, generator } = options;
+  if (checkNumber("gumbelSoftmax", "tau", tau, 0) === 0)
+    throw new OptionError("gumbelSoftmax: tau must be above 0.");
+  if (!isFloat(logits.dtype))
+    throw new DTypeError(
+      `gumbelSoftmax: needs a float tensor, got ${logits.dtype}. Convert with x.cast("f32").`,
+    );
+  const axis = checkAxis("gumbelSoftmax", options.axis ?? -1, logits.rank);
+  return composite([logits], () => {
+    const { shape, dtype, backend } = logits;
+    const u = rand(shape, {
+      dtype: dtype === "f64" ? "f64" : "f32",
+      backend,
+      ...(generator && { generator }),
+    });
+    const soft = softmax(div(add(logits, cast(gumbel(u), dtype)), tau), { axis });
+    if (!hard) return soft;
+    const along = shape.map((size, position) => (position === axis ? size : 1));
+    const positions = withUnitDims(arange(0, shape[axis] as number, 1, { dtype: "i32", backend }), along);
+    const chosen = cast(equal(positions, argmax(detach(soft), { axis, keepDims: true })), dtype);
+    return add(sub(chosen, detach(soft)), soft);
+  });
+}

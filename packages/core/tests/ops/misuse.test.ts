@@ -1,0 +1,96 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import * as core from "../../src/index.ts";
+import { exportedOps, LATER_FILES, setUp } from "./helper.ts";
+import { SAMPLES } from "./samples.ts";
+
+/** Values that no tensor is, with how an error shows them. */
+const NOT_TENSORS = [undefined, null, "text", [1, 2], {}, true, () => 0, Float32Array.of(1)];
+/** Values that are wrong nearly everywhere. */
+const GARBAGE = [...NOT_TENSORS, Number.NaN, Infinity, 1.5, -7, [], [null], [-1.5], Symbol("s"), 10n];
+
+const op = (name: string): ((...args: unknown[]) => unknown) => {
+  const found: unknown = Object.entries(core).find(([key]) => key === name)?.[1];
+  if (typeof found !== "function") throw new Error(`@nf/core has no ${name}`);
+  return (...args) => found(...args);
+};
+
+/** What a call ends with, synchronously or not: its error, or undefined. */
+async function errorOf(call: () => unknown): Promise<unknown> {
+  try {
+    await call();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+/** Copies of an ordinary call's arguments with one of them (or one option) replaced. */
+function spoiled(args: readonly unknown[], values: readonly unknown[]): { what: string; args: unknown[] }[] {
+  return args.flatMap((arg, i) => {
+    const whole = values.map((value) => ({
+      what: `argument ${i} = ${String(value)}`,
+      args: args.with(i, value),
+    }));
+    if (typeof arg !== "object" || arg === null || Object.getPrototypeOf(arg) !== Object.prototype)
+      return whole;
+    const options = Object.keys(arg).flatMap((key) =>
+      values.map((value) => ({
+        what: `${key} = ${String(value)}`,
+        args: args.with(i, { ...arg, [key]: value }),
+      })),
+    );
+    return [...whole, ...options];
+  });
+}
+
+beforeAll(setUp);
+
+describe("misuse of every exported operation", () => {
+  const names = exportedOps(["options", ...LATER_FILES]).filter(
+    (name) => !["defineUpdate", "dropout1d", "dropout2d", "pureUpdate", "runUpdate"].includes(name),
+  );
+  const ops = names.filter((name) => !["Generator", "generator"].includes(name));
+
+  it("has an ordinary call for each, which works", async () => {
+    expect(ops.filter((name) => SAMPLES[name] === undefined)).toEqual([]);
+    expect(Object.keys(SAMPLES).filter((name) => !ops.includes(name))).toEqual([]);
+    for (const name of ops) await op(name)(...SAMPLES[name]!());
+  });
+
+  describe.each(ops)("%s", (name) => {
+    it("says what it expected in place of what is not a tensor", async () => {
+      const args = SAMPLES[name]!();
+      for (const [i, arg] of args.entries()) {
+        if (!(arg instanceof core.Tensor)) continue;
+        for (const value of NOT_TENSORS) {
+          const error = await errorOf(() => op(name)(...args.with(i, value)));
+          if (error === undefined && value === undefined && i === 2) continue; // bias may be left out
+          const what = `argument ${i} = ${String(value)}`;
+          expect(error, what).toBeInstanceOf(core.NanoFluxError);
+          expect((error as Error).message, what).toMatch(new RegExp(`^${name}: .*expected a tensor, got `));
+        }
+      }
+    });
+
+    it("never fails with anything but a typed error", async () => {
+      const problems: string[] = [];
+      for (const { what, args } of spoiled(SAMPLES[name]!(), GARBAGE)) {
+        const error = await errorOf(() => op(name)(...args));
+        if (error !== undefined && !(error instanceof core.NanoFluxError))
+          problems.push(`${what}: ${String(error)}`);
+      }
+      expect(problems).toEqual([]);
+    });
+
+    it("refuses unknown options by name", async () => {
+      const args = SAMPLES[name]!();
+      const last = args.at(-1);
+      if (typeof last !== "object" || last === null || Object.getPrototypeOf(last) !== Object.prototype)
+        return;
+      if (name === "slice") return; // its objects are places, checked below
+      const error = await errorOf(() => op(name)(...args.slice(0, -1), { ...last, axes: 1 }));
+      expect(error).toBeInstanceOf(core.OptionError);
+      expect((error as Error).message).toMatch(new RegExp(`^${name}: unknown option "axes". It takes `));
+    });
+  });
+});
