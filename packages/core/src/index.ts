@@ -7,6 +7,7 @@ export { jvp } from "./autograd/jvp.ts";
 export { remat } from "./autograd/remat.ts";
 export { gradientsEnabled } from "./autograd/tape.ts";
 export {
+  type Chosen,
   enableGrad,
   type GradOptions,
   grad,
@@ -143,6 +144,7 @@ export {
 } from "./ops/index-ops.ts";
 export { type LayerNormOptions, layerNorm, type RmsNormOptions, rmsNorm } from "./ops/layer-norm.ts";
 export {
+  type BinaryLossOptions,
   bce,
   bceWithLogits,
   huberLoss,
@@ -156,7 +158,7 @@ export {
 export { dot, linear, matmul, outer } from "./ops/matmul.ts";
 export { maskedSelect, nonzero } from "./ops/nonzero.ts";
 export { l2Normalize, type NormalizeOptions, type NormOptions, norm } from "./ops/norm.ts";
-export { checkAxes, checkAxis, checkChoice, checkInteger, checkOptions } from "./ops/options.ts";
+export { checkAxes, checkAxis, checkChoice, checkInteger, checkNumber, checkOptions } from "./ops/options.ts";
 export { type PadMode, type PadOptions, pad } from "./ops/pad.ts";
 export { concat, stack } from "./ops/place.ts";
 export {

@@ -164,18 +164,23 @@ function positionsOf(argnums: number | readonly number[] | undefined): readonly 
   return argnums === undefined ? [0] : typeof argnums === "number" ? [argnums] : argnums;
 }
 
+/** The arguments at some positions. */
+export type Chosen<A extends readonly unknown[], N extends readonly number[]> = {
+  -readonly [I in keyof N]: A[N[I]];
+};
+
 /**
  * The gradient of a function that returns a scalar, as a function of the same arguments. The differentiated argument
  * is a tensor, or arrays and objects of them; its gradient has the same form. Nothing is written to `.grad`.
  */
-export function grad<A extends readonly unknown[]>(
+export function grad<A extends readonly unknown[], const N extends number = 0>(
   fn: (...args: A) => Tensor,
-  options?: GradOptions & { readonly argnums?: number },
-): (...args: A) => A[0];
-export function grad<A extends readonly unknown[]>(
+  options?: GradOptions & { readonly argnums?: N },
+): (...args: A) => A[N];
+export function grad<A extends readonly unknown[], const N extends readonly number[]>(
   fn: (...args: A) => Tensor,
-  options: GradOptions,
-): (...args: A) => readonly Tree[];
+  options: GradOptions & { readonly argnums: N },
+): (...args: A) => Chosen<A, N>;
 export function grad<A extends readonly unknown[]>(
   fn: (...args: A) => Tensor,
   options: GradOptions = {},
@@ -199,10 +204,18 @@ export function grad<A extends readonly unknown[]>(
  * Like {@link grad}, and gives the value too: `[value, gradient]`. With `aux`, the function returns `[value, …more]` and
  * the result is `[[value, …more], gradient]`. A scope: only what it returns lives on.
  */
+export function valueAndGrad<A extends readonly unknown[], R, const N extends number = 0>(
+  fn: (...args: A) => R,
+  options?: ValueAndGradOptions & { readonly argnums?: N },
+): (...args: A) => [R, A[N]];
+export function valueAndGrad<A extends readonly unknown[], R, const N extends readonly number[]>(
+  fn: (...args: A) => R,
+  options: ValueAndGradOptions & { readonly argnums: N },
+): (...args: A) => [R, Chosen<A, N>];
 export function valueAndGrad<A extends readonly unknown[], R>(
   fn: (...args: A) => R,
   options: ValueAndGradOptions = {},
-): (...args: A) => [R, A[0]] {
+): (...args: A) => [R, unknown] {
   checkOptions("valueAndGrad", options, ["argnums", "aux", "createGraph"]);
   return (...args) => {
     const { result, gradients } = differentiate(
@@ -214,7 +227,7 @@ export function valueAndGrad<A extends readonly unknown[], R>(
       options.createGraph,
       true,
     );
-    return [result as R, (Array.isArray(options.argnums) ? gradients : gradients[0]) as A[0]];
+    return [result as R, Array.isArray(options.argnums) ? gradients : gradients[0]];
   };
 }
 

@@ -6,7 +6,7 @@ import { composite } from "./apply.ts";
 import { div, mul } from "./binary.ts";
 import { upload } from "./create.ts";
 import { gather, indexSelect } from "./index-ops.ts";
-import { checkInteger, checkOptions } from "./options.ts";
+import { checkInteger, checkOptions, checkTensor, show } from "./options.ts";
 import { avgPool1d, avgPool2d, maxPool1d, maxPool2d } from "./pool.ts";
 import { argmax, max, mean, sum } from "./reduce.ts";
 import { permute, reshape } from "./shape.ts";
@@ -45,14 +45,12 @@ function windowsOf(size: number, count: number): Windows {
 }
 
 function outputSizes(op: string, rank: number, x: Tensor, options: AdaptivePoolOptions): readonly number[] {
-  checkOptions(op, options, ["outputSize"]);
+  checkOptions(op, options ?? null, ["outputSize"]);
   checkSpatial(op, x, rank);
   const given = options.outputSize;
   const sizes = typeof given === "number" ? new Array<number>(rank).fill(given) : given;
   if (!Array.isArray(sizes) || sizes.length !== rank)
-    throw new OptionError(
-      `${op}: outputSize must be a number or an array of ${rank}, got ${JSON.stringify(given)}.`,
-    );
+    throw new OptionError(`${op}: outputSize must be a number or an array of ${rank}, got ${show(given)}.`);
   if (x.shape.slice(2).includes(0))
     throw new ShapeError(`${op}: x ${showShape(x.shape)} has nothing to pool over.`);
   return sizes.map((size: number | null, i: number) =>
@@ -140,6 +138,7 @@ export function adaptiveMaxPool2d(x: Tensor, options: AdaptivePoolOptions): Tens
 }
 
 function globalAxes(op: string, x: Tensor, options: GlobalPoolOptions): readonly number[] {
+  checkTensor(op, x);
   checkOptions(op, options, ["keepDims"]);
   if (x.rank < 3)
     throw new ShapeError(`${op}: expected x [batch, channels, …spatial], got ${showShape(x.shape)}.`);

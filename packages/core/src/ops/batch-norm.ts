@@ -8,8 +8,8 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { composite } from "./apply.ts";
 import { div } from "./binary.ts";
 import { callElementwise, type Elementwise, elementwise } from "./elementwise.ts";
-import { checkEps, checkFloat, inverseDeviation, standardized } from "./layer-norm.ts";
-import { checkInteger, checkOptions } from "./options.ts";
+import { checkEps, inverseDeviation, standardized } from "./layer-norm.ts";
+import { checkFloat, checkInteger, checkNumber, checkOptions, checkTensor } from "./options.ts";
 import { keptShape, perDType, sumOfProgram } from "./programs.ts";
 import { mean } from "./reduce.ts";
 import { cast } from "./select.ts";
@@ -54,7 +54,9 @@ function checkChannels(op: string, x: Tensor, vectors: Readonly<Record<string, T
   if (x.rank < 2) throw new ShapeError(`${op}: expected x [batch, channels, …], got ${showShape(x.shape)}.`);
   const channels = x.shape[1] as number;
   for (const [name, vector] of Object.entries(vectors)) {
-    if (vector !== undefined && !sameShape(vector.shape, [channels])) {
+    if (vector === undefined) continue;
+    checkTensor(op, vector);
+    if (!sameShape(vector.shape, [channels])) {
       throw new ShapeError(
         `${op}: ${name} must be [${channels}], one a channel of x ${showShape(x.shape)}, got ${showShape(vector.shape)}.`,
       );
@@ -157,8 +159,7 @@ function checkBatchNorm(op: string, x: Tensor, options: BatchNormOptions): void 
   const { weight, bias, runningMean, runningVariance, momentum = 0.1 } = options;
   checkChannels(op, x, { weight, bias, runningMean, runningVariance });
   checkEps(op, options.eps ?? 1e-5);
-  if (!(momentum >= 0 && momentum <= 1))
-    throw new OptionError(`${op}: momentum must lie between 0 and 1, got ${momentum}.`);
+  checkNumber(op, "momentum", momentum, 0, 1);
   if ((runningMean === undefined) !== (runningVariance === undefined))
     throw new OptionError(`${op}: runningMean and runningVariance go together; only one was given.`);
 }
@@ -210,7 +211,9 @@ export function batchNormPure(
   options: Omit<BatchNormOptions, "training"> &
     Required<Pick<BatchNormOptions, "runningMean" | "runningVariance">>,
 ): BatchNormResult {
-  checkOptions("batchNormPure", options, BATCH_OPTIONS);
+  checkOptions("batchNormPure", options ?? null, BATCH_OPTIONS);
+  if (options.runningMean === undefined)
+    throw new OptionError("batchNormPure: needs runningMean and runningVariance to make the new ones from.");
   checkBatchNorm("batchNormPure", x, options);
   const { weight, bias, runningMean, runningVariance, momentum = 0.1 } = options;
   return composite(present(x, weight, bias), () => {
@@ -243,7 +246,7 @@ function groupwise(op: string, x: Tensor, groups: number, options: ChannelNormOp
  * Normalises groups of channels of x `[batch, channels, …]`, each sample by itself. Wu, He 2018, arXiv:1803.08494.
  */
 export function groupNorm(x: Tensor, options: GroupNormOptions): Tensor {
-  checkOptions("groupNorm", options, ["groups", ...CHANNEL_OPTIONS]);
+  checkOptions("groupNorm", options ?? null, ["groups", ...CHANNEL_OPTIONS]);
   const channels = checkChannels("groupNorm", x, { weight: options.weight, bias: options.bias });
   const groups = checkInteger("groupNorm", "groups", options.groups, 1);
   if (channels % groups !== 0)

@@ -6,7 +6,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { composite } from "./apply.ts";
 import { add } from "./binary.ts";
 import { convInputGrad } from "./conv.ts";
-import { checkInteger, checkOptions } from "./options.ts";
+import { checkInteger, checkOptions, checkTensor } from "./options.ts";
 import { cast } from "./select.ts";
 import { withUnitDims } from "./views.ts";
 import { checkSpatial, type Padding, type PerDimension, perDimension, unpadTrailing } from "./windows.ts";
@@ -35,6 +35,8 @@ function convolveTransposed(
 ): Tensor {
   checkOptions(op, options, ["stride", "padding", "outputPadding", "dilation", "groups"]);
   checkSpatial(op, x, rank);
+  checkTensor(op, weight);
+  if (bias !== undefined) checkTensor(op, bias);
   const stride = perDimension(op, "stride", options.stride ?? 1, rank, 1);
   const dilation = perDimension(op, "dilation", options.dilation ?? 1, rank, 1);
   const amounts = perDimension(op, "padding", options.padding ?? 0, rank, 0);

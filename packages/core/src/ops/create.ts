@@ -121,7 +121,8 @@ function rangeOf(values: HostArray): readonly [number, number] | undefined {
   return [low, high];
 }
 
-function isHostArray(data: unknown): data is HostArray {
+/** Whether something is a typed array that tensors are made from. */
+export function isHostArray(data: unknown): data is HostArray {
   return ArrayBuffer.isView(data) && !(data instanceof DataView);
 }
 

@@ -1,8 +1,8 @@
 import type { ValueType } from "../autograd/tape.ts";
 import { sameShape, showShape } from "../backend/geometry.ts";
 import { type Shape, sizeOf } from "../backend/view.ts";
-import { DTYPES, isFloat, promoteTypes } from "../dtype.ts";
-import { DTypeError, OptionError, ShapeError } from "../errors.ts";
+import { DTYPES, promoteTypes } from "../dtype.ts";
+import { ShapeError } from "../errors.ts";
 import type { Device } from "../runtime/device.ts";
 import * as s from "../scalar/expr.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -11,7 +11,7 @@ import { add, mul, sub } from "./binary.ts";
 import { callElementwise, type Elementwise, elementwise } from "./elementwise.ts";
 import { runFused } from "./fused.ts";
 import type { Op } from "./op.ts";
-import { checkOptions } from "./options.ts";
+import { checkFloat, checkList, checkNumber, checkOptions, checkTensor } from "./options.ts";
 import { mean, sum } from "./reduce.ts";
 import { cast } from "./select.ts";
 import { reshape } from "./shape.ts";
@@ -171,18 +171,12 @@ export interface LayerNormOptions extends RmsNormOptions {
 
 /** Refuses an eps that is not a finite number from 0. */
 export function checkEps(op: string, eps: number): number {
-  if (!(eps >= 0 && Number.isFinite(eps)))
-    throw new OptionError(`${op}: eps must be a finite number, at least 0, got ${eps}.`);
-  return eps;
-}
-
-/** Refuses a tensor that is not of a float dtype. */
-export function checkFloat(op: string, x: Tensor): void {
-  if (!isFloat(x.dtype))
-    throw new DTypeError(`${op}: needs a float tensor, got ${x.dtype}. Convert with x.cast("f32").`);
+  return checkNumber(op, "eps", eps, 0, Number.MAX_VALUE);
 }
 
 function trailingShape(op: string, x: Tensor, { normalizedShape, weight, bias }: LayerNormOptions): Shape {
+  for (const one of [weight, bias]) if (one !== undefined) checkTensor(op, one);
+  if (normalizedShape !== undefined) checkList(op, "normalizedShape", normalizedShape);
   const trailing = normalizedShape ?? weight?.shape ?? bias?.shape ?? x.shape.slice(-1);
   if (trailing.length === 0 || !sameShape(x.shape.slice(-trailing.length), trailing)) {
     throw new ShapeError(

@@ -2,7 +2,7 @@ import { broadcastShapes, sameShape, showShape } from "../backend/geometry.ts";
 import { OptionError, ShapeError } from "../errors.ts";
 import type { Expr } from "../scalar/expr.ts";
 import * as s from "../scalar/expr.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { softplusExpr } from "./activations.ts";
 import { composite } from "./apply.ts";
 import { div } from "./binary.ts";
@@ -40,7 +40,8 @@ function elementLoss(
       `${op}: prediction ${showShape(a.shape)} and target ${showShape(b.shape)} must have the same shape. Use expand or reshape.`,
     );
   }
-  return composite([a, b], () => reduceLoss(op, callElementwise(definition, operands), options));
+  const tensors = operands.filter((operand) => operand instanceof Tensor);
+  return composite(tensors, () => reduceLoss(op, callElementwise(definition, operands), options));
 }
 
 function lossOf(name: string, body: (operands: readonly Expr[]) => Expr): Elementwise {
@@ -63,7 +64,7 @@ const SMOOTH_L1: Elementwise = /* @__PURE__ */ lossOf("smoothL1Loss", ([x, y, be
   return s.select(s.lt(size, b), s.div(s.mul(square(difference), 0.5), b), s.sub(size, s.mul(b, 0.5)));
 });
 // Logarithms are held at -100 or above, as in PyTorch, so that probabilities of exactly 0 and 1 stay finite.
-const BCE: Elementwise = /* @__PURE__ */ lossOf("bce", ([x, y]) => {
+const BCE: Elementwise = /* @__PURE__ */ lossOf("bce", ([x, y, weight]) => {
   const p = x as Expr;
   const t = y as Expr;
   const value = s.neg(
@@ -71,12 +72,12 @@ const BCE: Elementwise = /* @__PURE__ */ lossOf("bce", ([x, y]) => {
   );
   const spread = s.max(s.mul(p, s.sub(1, p)), 1e-12);
   const logOdds = s.sub(s.max(s.log1p(s.neg(p)), -100), s.max(s.log(p), -100));
-  return s.stated(value, [p, t], [s.div(s.sub(p, t), spread), logOdds]);
+  return s.mul(weight as Expr, s.stated(value, [p, t], [s.div(s.sub(p, t), spread), logOdds]));
 });
-const BCE_LOGITS: Elementwise = /* @__PURE__ */ lossOf("bceWithLogits", ([x, y, weight]) => {
+const BCE_LOGITS: Elementwise = /* @__PURE__ */ lossOf("bceWithLogits", ([x, y, weight, positiveWeight]) => {
   const t = y as Expr;
-  const positive = s.mul(s.mul(weight as Expr, t), softplusExpr(s.neg(x as Expr)));
-  return s.add(positive, s.mul(s.sub(1, t), softplusExpr(x as Expr)));
+  const positive = s.mul(s.mul(positiveWeight as Expr, t), softplusExpr(s.neg(x as Expr)));
+  return s.mul(weight as Expr, s.add(positive, s.mul(s.sub(1, t), softplusExpr(x as Expr))));
 });
 const KL: Elementwise = /* @__PURE__ */ lossOf("klDiv", ([x, y]) => {
   const t = y as Expr;
@@ -123,20 +124,45 @@ export function smoothL1Loss(
   return elementLoss("smoothL1Loss", SMOOTH_L1, [prediction, target, beta], options);
 }
 
-/** Cross-entropy of probabilities with binary targets: -(t log p + (1 - t) log(1 - p)). */
-export function bce(prediction: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
-  checkOptions("bce", options, ["reduction"]);
-  return elementLoss("bce", BCE, [prediction, target], options);
+/** Options of {@link bce} and {@link bceWithLogits}. */
+export interface BinaryLossOptions extends LossOptions {
+  /** Multiplies the loss of each element, before the reduction (whose mean still counts elements). Broadcasts; default 1. */
+  readonly weight?: Operand;
 }
 
-/** Binary cross-entropy of logits, finite at ±1e4. `posWeight` multiplies the loss of positive targets. */
+/** Cross-entropy of probabilities with binary targets: -(t log p + (1 - t) log(1 - p)). */
+export function bce(prediction: Tensor, target: Tensor, options: BinaryLossOptions = {}): Tensor {
+  checkOptions("bce", options, ["reduction", "weight"]);
+  return elementLoss(
+    "bce",
+    BCE,
+    [prediction, target, weightFor("bce", "weight", target, options.weight)],
+    options,
+  );
+}
+
+/** Binary cross-entropy of logits, finite at ±1e4. `posWeight` multiplies the loss of positive targets, and broadcasts. */
 export function bceWithLogits(
   logits: Tensor,
   target: Tensor,
-  options: LossOptions & { readonly posWeight?: Tensor | number } = {},
+  options: BinaryLossOptions & { readonly posWeight?: Operand } = {},
 ): Tensor {
-  checkOptions("bceWithLogits", options, ["reduction", "posWeight"]);
-  return elementLoss("bceWithLogits", BCE_LOGITS, [logits, target, options.posWeight ?? 1], options);
+  checkOptions("bceWithLogits", options, ["reduction", "weight", "posWeight"]);
+  const weight = weightFor("bceWithLogits", "weight", target, options.weight);
+  const posWeight = weightFor("bceWithLogits", "posWeight", target, options.posWeight);
+  return elementLoss("bceWithLogits", BCE_LOGITS, [logits, target, weight, posWeight], options);
+}
+
+/** A weight that broadcasts to the target and not beyond, or the mean would be of other elements. */
+function weightFor(op: string, name: string, target: Tensor, weight: Operand = 1): Operand {
+  if (!(weight instanceof Tensor)) return checkNumber(op, name, weight);
+  checkTensor(op, target);
+  if (!sameShape(broadcastShapes(op, weight.shape, target.shape), target.shape)) {
+    throw new ShapeError(
+      `${op}: ${name} ${showShape(weight.shape)} must broadcast to the target's shape ${showShape(target.shape)}.`,
+    );
+  }
+  return weight;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { showShape } from "../backend/geometry.ts";
 import type { Shape } from "../backend/view.ts";
-import { type ComputeDType, DTYPES, isFloat } from "../dtype.ts";
-import { DTypeError, OptionError, ShapeError } from "../errors.ts";
+import { type ComputeDType, DTYPES } from "../dtype.ts";
+import { OptionError, ShapeError } from "../errors.ts";
 import type { Expr } from "../scalar/expr.ts";
 import * as s from "../scalar/expr.ts";
 import { type Program, program } from "../scalar/program.ts";
@@ -9,7 +9,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { composite } from "./apply.ts";
 import { div } from "./binary.ts";
 import { callElementwise, type Elementwise, elementwise, type UnaryFunction, unary } from "./elementwise.ts";
-import { checkAxes, checkAxis, checkNumber, checkOptions, checkTensor, show } from "./options.ts";
+import { checkAxes, checkAxis, checkFloat, checkNumber, checkOptions, show } from "./options.ts";
 import { keptShape, perDType, sumOfProgram } from "./programs.ts";
 import { max, min, type ReduceOptions } from "./reduce.ts";
 import { cast, clip } from "./select.ts";
@@ -63,13 +63,11 @@ const ROOT: Elementwise = /* @__PURE__ */ elementwise({
  * the gradient of the infinite norms.
  */
 export function norm(x: Tensor, options: NormOptions = {}): Tensor {
-  checkTensor("norm", x);
+  checkFloat("norm", x);
   checkOptions("norm", options, ["p", "axis", "keepDims"]);
   const { p = 2, keepDims = false } = options;
   if (typeof p !== "number" || Number.isNaN(p))
     throw new OptionError(`norm: p must be a number, Infinity and -Infinity included, got ${show(p)}.`);
-  if (!isFloat(x.dtype))
-    throw new DTypeError(`norm: needs a float tensor, got ${x.dtype}. Convert with x.cast("f32").`);
   const axes = checkAxes("norm", options.axis, x.rank);
   if ((p < 0 || p === Infinity) && axes.some((axis) => x.shape[axis] === 0)) {
     throw new ShapeError(
@@ -109,12 +107,10 @@ export interface NormalizeOptions {
 
 /** x divided by the length of its vectors along an axis, or by `eps` where they are shorter. */
 export function l2Normalize<K>(x: Tensor<K>, options: NormalizeOptions = {}): Tensor<K> {
-  checkTensor("l2Normalize", x);
+  checkFloat("l2Normalize", x);
   checkOptions("l2Normalize", options, ["axis", "eps"]);
   const { axis = 1, eps = 1e-12 } = options;
   checkNumber("l2Normalize", "eps", eps, 0);
-  if (!isFloat(x.dtype))
-    throw new DTypeError(`l2Normalize: needs a float tensor, got ${x.dtype}. Convert with x.cast("f32").`);
   const along = checkAxis("l2Normalize", axis, x.rank);
   return composite([x], () => div(x, clip(norm(x, { axis: along, keepDims: true }), { min: eps })));
 }

@@ -1,3 +1,4 @@
+import { type DType, isFloat } from "../dtype.ts";
 import { DTypeError, IndexError, OptionError, ShapeError } from "../errors.ts";
 
 /** A value of any kind, for messages. */
@@ -17,6 +18,13 @@ export function show(value: unknown): string {
 export function checkTensor(op: string, x: unknown): void {
   if (typeof x === "object" && x !== null && (x as { view?: unknown }).view !== undefined) return;
   throw new DTypeError(`${op}: expected a tensor, got ${show(x)}. Make one with tensor(…).`);
+}
+
+/** Refuses what is not a tensor of a float dtype. */
+export function checkFloat(op: string, x: { readonly dtype: DType }): void {
+  checkTensor(op, x);
+  if (!isFloat(x.dtype))
+    throw new DTypeError(`${op}: needs a float tensor, got ${x.dtype}. Convert with x.cast("f32").`);
 }
 
 /** Refuses what is not a list: of sizes, axes or tensors. */

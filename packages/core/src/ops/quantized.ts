@@ -1,19 +1,26 @@
 import { showShape } from "../backend/geometry.ts";
 import { type Shape, sizeOf } from "../backend/view.ts";
 import { cached } from "../cache.ts";
-import { type ComputeDType, DTYPES, type DType, isFloat } from "../dtype.ts";
+import { type ComputeDType, DTYPES, type DType } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import * as s from "../scalar/expr.ts";
 import { type Program, program } from "../scalar/program.ts";
 import type { HostArray } from "../tensor/host.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply, composite } from "./apply.ts";
-import { type CreateOptions, resolveCreate, upload } from "./create.ts";
+import { type CreateOptions, isHostArray, resolveCreate, upload } from "./create.ts";
 import { runFused } from "./fused.ts";
-import { checkFloat } from "./layer-norm.ts";
 import { matmul } from "./matmul.ts";
 import type { Op } from "./op.ts";
-import { checkChoice, checkOptions } from "./options.ts";
+import {
+  checkChoice,
+  checkFloat,
+  checkInteger,
+  checkList,
+  checkOptions,
+  checkTensor,
+  show,
+} from "./options.ts";
 import { type MapAttributes, mapOp } from "./programs.ts";
 import { BLOCK_BYTES, BLOCK_SIZE, blockBytes, packBlocks, type QuantizedFormat } from "./quantized-blocks.ts";
 import { reshape, slice, transpose } from "./shape.ts";
@@ -37,6 +44,8 @@ const FORMATS = Object.keys(BLOCK_BYTES) as readonly QuantizedFormat[];
 
 /** Number of rows of a shape whose last dimension is cut into blocks. */
 function rowsOf(op: string, shape: Shape): { readonly rows: number; readonly width: number } {
+  checkList(op, "shape", shape);
+  for (const size of shape) checkInteger(op, "each size", size, 0);
   const width = shape.at(-1);
   if (width === undefined || width === 0 || width % BLOCK_SIZE !== 0) {
     throw new ShapeError(
@@ -58,6 +67,8 @@ export function quantize(
 ): QuantizedTensor {
   checkChoice("quantize", "format", format, FORMATS);
   rowsOf("quantize", shape);
+  if (!isHostArray(values))
+    throw new DTypeError(`quantize: expected a typed array of numbers, got ${show(values)}.`);
   if (values.length !== sizeOf(shape))
     throw new ShapeError(`quantize: ${values.length} values do not fill the shape ${showShape(shape)}.`);
   return stored("quantize", packBlocks(values, format), shape, format, options);
@@ -73,12 +84,21 @@ export function quantizedFromBytes(
   checkChoice("quantizedFromBytes", "format", format, FORMATS);
   rowsOf("quantizedFromBytes", shape);
   const expected = blockBytes(format, sizeOf(shape));
+  if (!(bytes instanceof Uint8Array))
+    throw new DTypeError(`quantizedFromBytes: expected a Uint8Array, got ${show(bytes)}.`);
   if (bytes.length !== expected) {
     throw new ShapeError(
       `quantizedFromBytes: ${showShape(shape)} in ${format} takes ${expected} bytes, got ${bytes.length}.`,
     );
   }
   return stored("quantizedFromBytes", bytes, shape, format, options);
+}
+
+function checkQuantized(op: string, x: QuantizedTensor): void {
+  const { format, shape, bytes } = x ?? {};
+  if (!FORMATS.includes(format) || !Array.isArray(shape) || bytes === undefined)
+    throw new DTypeError(`${op}: expected a quantised tensor, got ${show(x)}. Make one with quantize(…).`);
+  checkTensor(op, bytes);
 }
 
 function stored(
@@ -152,9 +172,11 @@ function unpacked(bytes: Tensor, format: QuantizedFormat, width: number, dtype: 
 
 /** The values of a quantised tensor: scale times whole number, computed on the backend by a program. */
 export function dequantize(x: QuantizedTensor, options: { readonly dtype?: DType } = {}): Tensor {
+  checkQuantized("dequantize", x);
   checkOptions("dequantize", options, ["dtype"]);
   const dtype = options.dtype ?? "f32";
-  if (!isFloat(dtype)) throw new DTypeError(`dequantize: needs a float dtype, got ${dtype}.`);
+  if (DTYPES[dtype]?.kind !== "float")
+    throw new DTypeError(`dequantize: needs a float dtype, got ${show(dtype)}.`);
   const { width } = rowsOf("dequantize", x.shape);
   return composite([x.bytes], () => reshape(unpacked(x.bytes, x.format, width, dtype), x.shape));
 }
@@ -194,6 +216,7 @@ const QUANTIZED_MATMUL: Op<QuantizedAttributes> = {
  */
 export function quantizedMatmul(x: Tensor, weight: QuantizedTensor): Tensor {
   checkFloat("quantizedMatmul", x);
+  checkQuantized("quantizedMatmul", weight);
   const [columns, inner] = weight.shape as [number, number];
   if (weight.shape.length !== 2 || x.rank === 0 || x.shape.at(-1) !== inner) {
     throw new ShapeError(

@@ -12,7 +12,7 @@ import { apply, composite } from "./apply.ts";
 import { add, div, equal, mul, sub } from "./binary.ts";
 import { type UnaryFunction, unary } from "./elementwise.ts";
 import type { Op } from "./op.ts";
-import { checkAxes, checkOptions, checkTensor, show } from "./options.ts";
+import { checkAxes, checkFloat, checkOptions, checkTensor, show } from "./options.ts";
 import { concat } from "./place.ts";
 import {
   expandTo,
@@ -224,7 +224,7 @@ export function countNonzero(x: Tensor, options: ReduceOptions = {}): Tensor {
 /** log(Σ e^x) over axes, finite at ±1e4; -infinity where there is nothing. */
 export function logSumExp(x: Tensor, options: ReduceOptions = {}): Tensor {
   const { kept, shape, axes, count } = plan("logSumExp", x, options);
-  if (!isFloat(x.dtype)) throw new DTypeError(`logSumExp: needs a float tensor, got ${x.dtype}.`);
+  checkFloat("logSumExp", x);
   return composite([x], () => {
     if (count === 0) return filled(x.device, shape, x.dtype, -Infinity);
     // The shift is a constant: any value gives the same result, so it needs no gradient.
@@ -257,8 +257,7 @@ export function variance(x: Tensor, options: VarianceOptions = {}): Tensor {
 
 function varianceOf(op: string, x: Tensor, options: VarianceOptions): Tensor {
   const { axes, shape, count } = plan(op, x, options, ["ddof"]);
-  if (!isFloat(x.dtype))
-    throw new DTypeError(`${op}: needs a float tensor, got ${x.dtype}. Convert with x.cast("f32").`);
+  checkFloat(op, x);
   const ddof = options.ddof ?? 1;
   if (!Number.isFinite(ddof))
     throw new OptionError(`${op}: ddof must be a finite number, got ${show(ddof)}.`);

@@ -82,8 +82,8 @@ export interface RollOptions {
 /** Moves elements along axes; what leaves at one end comes in at the other. */
 export function roll(x: Tensor, options: RollOptions): Tensor {
   checkTensor("roll", x);
-  checkOptions("roll", options, ["shifts", "axis"]);
-  const shifts = [options?.shifts].flat();
+  checkOptions("roll", options ?? null, ["shifts", "axis"]);
+  const shifts = [options.shifts].flat();
   for (const shift of shifts) checkInteger("roll", "shifts", shift as number, Number.MIN_SAFE_INTEGER);
   const axes = options.axis === undefined ? undefined : [options.axis].flat();
   if (shifts.length !== (axes?.length ?? 1)) {

@@ -9,9 +9,8 @@ import { apply, composite } from "./apply.ts";
 import { add, mul, sub } from "./binary.ts";
 import { resolveCreate, upload } from "./create.ts";
 import { runFused } from "./fused.ts";
-import { checkFloat } from "./layer-norm.ts";
 import type { Op } from "./op.ts";
-import { checkChoice, checkInteger, checkOptions } from "./options.ts";
+import { checkChoice, checkFloat, checkInteger, checkNumber, checkOptions, show } from "./options.ts";
 import { concat, stack } from "./place.ts";
 import { cast } from "./select.ts";
 import { reshape, slice } from "./shape.ts";
@@ -107,30 +106,27 @@ const ROPE: Op<RopeAttributes> = {
 /** Angle that each pair of a head turns by from one position to the next, in radians. */
 export function ropeFrequencies(headDim: number, options: RopeFrequencies = {}): readonly number[] {
   checkHeadDim("ropeFrequencies", headDim);
+  checkOptions("ropeFrequencies", options, ["base", "scaling"]);
   const { base = 10000, scaling } = options;
-  if (!(base > 0 && Number.isFinite(base)))
-    throw new OptionError(`rope: base must be a positive number, got ${base}.`);
+  checkNumber("rope", "base", base, Number.MIN_VALUE, Number.MAX_VALUE);
   const plain = Array.from({ length: headDim / 2 }, (_, pair) => base ** ((-2 * pair) / headDim));
   return scaling === undefined ? plain : scaled(plain, scaling);
 }
 
+const SCALING_OPTIONS = ["type", "factor", "lowFrequencyFactor", "highFrequencyFactor", "originalContext"];
+
 function scaled(frequencies: readonly number[], scaling: RopeScaling): readonly number[] {
+  checkOptions("rope scaling", scaling ?? null, SCALING_OPTIONS);
   checkChoice("rope", "scaling.type", scaling.type, ["linear", "llama3"]);
   const { factor } = scaling;
-  if (!(factor >= 1 && Number.isFinite(factor)))
-    throw new OptionError(`rope: scaling.factor must be a number from 1, got ${factor}.`);
+  checkNumber("rope", "scaling.factor", factor, 1, Number.MAX_VALUE);
   if (scaling.type === "linear") {
     checkOptions("rope scaling", scaling, ["type", "factor"]);
     return frequencies.map((frequency) => frequency / factor);
   }
-  checkOptions("rope scaling", scaling, [
-    "type",
-    "factor",
-    "lowFrequencyFactor",
-    "highFrequencyFactor",
-    "originalContext",
-  ]);
   const { lowFrequencyFactor: low = 1, highFrequencyFactor: high = 4, originalContext = 8192 } = scaling;
+  for (const [name, value] of Object.entries({ low, high, originalContext }))
+    checkNumber("rope", name, value);
   if (!(low > 0 && high > low && originalContext > 0)) {
     throw new OptionError(
       `rope: scaling needs 0 < lowFrequencyFactor < highFrequencyFactor and originalContext > 0, got ${low}, ${high} and ${originalContext}.`,
@@ -145,7 +141,9 @@ function scaled(frequencies: readonly number[], scaling: RopeScaling): readonly 
 
 function checkHeadDim(op: string, headDim: number): void {
   if (!Number.isInteger(headDim) || headDim < 2 || headDim % 2 !== 0)
-    throw new ShapeError(`${op}: headDim must be an even number of elements, at least 2, got ${headDim}.`);
+    throw new ShapeError(
+      `${op}: headDim must be an even number of elements, at least 2, got ${show(headDim)}.`,
+    );
 }
 
 /**

@@ -11,7 +11,7 @@ import { add, div, equal, sub } from "./binary.ts";
 import { arange } from "./create.ts";
 import { type UnaryFunction, unary } from "./elementwise.ts";
 import type { Op } from "./op.ts";
-import { checkAxis, checkInteger, checkNumber, checkOptions, checkTensor } from "./options.ts";
+import { checkAxis, checkFloat, checkInteger, checkNumber, checkOptions, checkTensor } from "./options.ts";
 import { type MapAttributes, mapOp, perDType } from "./programs.ts";
 import { type Generator, rand } from "./random.ts";
 import { argmax, argmin } from "./reduce.ts";
@@ -104,15 +104,11 @@ const gumbel: UnaryFunction = /* @__PURE__ */ unary("gumbel", (u) =>
 
 /** Samples of a categorical distribution, relaxed so that logits get a gradient. Jang et al. 2017, Maddison et al. 2017. */
 export function gumbelSoftmax(logits: Tensor, options: GumbelSoftmaxOptions = {}): Tensor {
-  checkTensor("gumbelSoftmax", logits);
+  checkFloat("gumbelSoftmax", logits);
   checkOptions("gumbelSoftmax", options, ["tau", "hard", "axis", "generator"]);
   const { tau = 1, hard = false, generator } = options;
   if (checkNumber("gumbelSoftmax", "tau", tau, 0) === 0)
     throw new OptionError("gumbelSoftmax: tau must be above 0.");
-  if (!isFloat(logits.dtype))
-    throw new DTypeError(
-      `gumbelSoftmax: needs a float tensor, got ${logits.dtype}. Convert with x.cast("f32").`,
-    );
   const axis = checkAxis("gumbelSoftmax", options.axis ?? -1, logits.rank);
   return composite([logits], () => {
     const { shape, dtype, backend } = logits;

@@ -1,12 +1,10 @@
-import { isFloat } from "../dtype.ts";
-import { DTypeError } from "../errors.ts";
 import type { Device } from "../runtime/device.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply, composite } from "./apply.ts";
 import { div, mul, sub } from "./binary.ts";
 import { runFused } from "./fused.ts";
 import type { Op } from "./op.ts";
-import { checkAxis, checkOptions, checkTensor } from "./options.ts";
+import { checkAxis, checkFloat, checkOptions } from "./options.ts";
 import { max, sum } from "./reduce.ts";
 import { swapAxes } from "./shape.ts";
 import { exp, log } from "./unary.ts";
@@ -71,10 +69,8 @@ export interface SoftmaxOptions {
 }
 
 function along(op: string, x: Tensor, options: SoftmaxOptions, logarithm: boolean): Tensor {
-  checkTensor(op, x);
+  checkFloat(op, x);
   checkOptions(op, options, ["axis"]);
-  if (!isFloat(x.dtype))
-    throw new DTypeError(`${op}: needs a float tensor, got ${x.dtype}. Convert with x.cast("f32").`);
   const axis = x.rank === 0 ? 0 : checkAxis(op, options.axis ?? -1, x.rank);
   // A single element has all of the share, and of none there is nothing to share.
   if (x.rank === 0 || x.size === 0) return composite([x], () => (logarithm ? sub(x, x) : exp(sub(x, x))));

@@ -105,7 +105,7 @@ export function argsort(x: Tensor, options: SortOptions = {}): Tensor {
  * first; NaN is chosen last. The gradient of a value goes to its position.
  */
 export function topk(x: Tensor, options: TopkOptions): Sorted {
-  checkOptions("topk", options, ["k", "axis", "largest"]);
-  const k = checkInteger("topk", "k", options?.k, 0);
+  checkOptions("topk", options ?? null, ["k", "axis", "largest"]);
+  const k = checkInteger("topk", "k", options.k, 0);
   return sorted("topk", x, options.axis, options.largest !== false, k);
 }

@@ -3,8 +3,7 @@ import { type Shape, sizeOf } from "../backend/view.ts";
 import { ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { composite } from "./apply.ts";
-import { checkFloat } from "./layer-norm.ts";
-import { checkOptions } from "./options.ts";
+import { checkFloat, checkOptions } from "./options.ts";
 import { permute, reshape } from "./shape.ts";
 import {
   checkSpatial,
@@ -71,7 +70,7 @@ function geometryOf(op: string, sizes: readonly number[], options: UnfoldOptions
  * row by row.
  */
 export function unfold(x: Tensor, options: UnfoldOptions): Tensor {
-  checkOptions("unfold", options, WINDOW_OPTIONS);
+  checkOptions("unfold", options ?? null, WINDOW_OPTIONS);
   checkSpatial("unfold", x, 2);
   const geometry = geometryOf("unfold", x.shape.slice(2), options);
   const [batch, channels] = x.shape as [number, number];
@@ -88,7 +87,7 @@ export function unfold(x: Tensor, options: UnfoldOptions): Tensor {
  * `[batch, channels, …outputSize]`.
  */
 export function fold(x: Tensor, options: FoldOptions): Tensor {
-  checkOptions("fold", options, ["outputSize", ...WINDOW_OPTIONS]);
+  checkOptions("fold", options ?? null, ["outputSize", ...WINDOW_OPTIONS]);
   checkFloat("fold", x);
   const outputSize = perDimension("fold", "outputSize", options.outputSize, 2, 1);
   const geometry = geometryOf("fold", outputSize, options);

@@ -7,8 +7,7 @@ import { composite } from "./apply.ts";
 import { upload } from "./create.ts";
 import { callElementwise, type Elementwise, elementwise } from "./elementwise.ts";
 import { indexSelect } from "./index-ops.ts";
-import { checkFloat } from "./layer-norm.ts";
-import { checkChoice, checkOptions } from "./options.ts";
+import { checkChoice, checkFloat, checkOptions, show } from "./options.ts";
 import { expandTo } from "./programs.ts";
 import { reshape } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
@@ -57,7 +56,7 @@ function growthOf(x: Tensor, rank: number, { size, scaleFactor }: UpsampleOption
     !factors.every((f) => f > 0 && Number.isFinite(f))
   ) {
     throw new OptionError(
-      `upsample: scaleFactor must be a positive number or an array of ${rank}, got ${JSON.stringify(scaleFactor)}.`,
+      `upsample: scaleFactor must be a positive number or an array of ${rank}, got ${show(scaleFactor)}.`,
     );
   }
   return factors.map((factor: number, i: number) =>
@@ -112,7 +111,7 @@ function linear(x: Tensor, { axis, from, to, step }: Growth, alignCorners: boole
  * spatial dimensions) or linearly between neighbours.
  */
 export function upsample(x: Tensor, options: UpsampleOptions): Tensor {
-  checkOptions("upsample", options, ["size", "scaleFactor", "mode", "alignCorners"]);
+  checkOptions("upsample", options ?? null, ["size", "scaleFactor", "mode", "alignCorners"]);
   checkFloat("upsample", x);
   const rank = x.rank - 2;
   const { mode = "nearest", alignCorners } = options;

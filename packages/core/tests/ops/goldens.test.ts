@@ -43,16 +43,11 @@ interface Entry {
   readonly exact?: boolean;
   /** Tolerance in f64, and least absolute one in f32, where {@link TIGHT} is too tight; and why. */
   readonly loose?: Tolerance & { readonly why: string };
-  /** Cases that core does not take yet, and must refuse by name until it does. */
-  readonly pending?: readonly string[];
 }
 
 const FOLDER = new URL("../../../../goldens/ops/", import.meta.url);
 const FILES = readdirSync(FOLDER).map((file) => file.replace(/\.json$/, ""));
 const TIGHT: Tolerance = { relative: 1e-9, absolute: 1e-12 };
-
-/** Ops with goldens that come with the issue "Operations and suite". */
-const LATER: readonly string[] = [];
 
 const UNARY_EXACT = ["abs", "ceil", "floor", "isFinite", "isInf", "isNaN", "logicalNot", "neg"] as const;
 const UNARY_STEPS = ["relu", "relu6", "round", "sign", "square", "trunc"] as const;
@@ -183,10 +178,9 @@ const TABLE: Readonly<Record<string, Entry>> = {
   smoothL1: optioned("smoothL1Loss"),
   bce: {
     ...classLoss("bce"),
-    pending: ["weight"],
     loose: { relative: 1e-8, absolute: 1e-12, why: "PyTorch holds its least p (1 - p), 1e-12, as a float32" },
   },
-  bceWithLogits: { ...classLoss("bceWithLogits"), pending: ["weight", "weight and posWeight"] },
+  bceWithLogits: classLoss("bceWithLogits"),
   linear: { call: ({ named: { input, weight, bias } }) => op("linear")(input, weight, bias) },
   where: exact(plain("where")),
   maskedFill: exact({
@@ -285,24 +279,17 @@ function within<T>(fn: () => T): T {
 beforeAll(setUp);
 
 describe("goldens", () => {
-  it("are all mapped to an op of core, or listed for later", () => {
+  it("are all mapped to an op of core", () => {
     expect(FILES.length).toBeGreaterThan(100);
-    expect(FILES.filter((name) => TABLE[name] === undefined && !LATER.includes(name))).toEqual([]);
-    expect(LATER.filter((name) => TABLE[name] !== undefined || !FILES.includes(name))).toEqual([]);
+    expect(FILES.filter((name) => TABLE[name] === undefined)).toEqual([]);
     expect(Object.keys(TABLE).filter((name) => !FILES.includes(name))).toEqual([]);
-  });
-
-  it.each(LATER)("%s is listed for later only while core does not have it", (name) => {
-    expect(Object.keys(core)).not.toContain(name);
   });
 
   describe.each(Object.entries(TABLE))("%s", (name, entry) => {
     const cases = readCases(name);
-    const pending = entry.pending ?? [];
-    const ready = cases.filter((test) => !pending.includes(test.name));
 
-    it.each(["f64", "f32"] as const)(`%s: ${ready.length} cases`, (float) => {
-      const found = ready.flatMap((test) => {
+    it.each(["f64", "f32"] as const)(`%s: ${cases.length} cases`, (float) => {
+      const found = cases.flatMap((test) => {
         try {
           return within(() => problems(entry, test, float));
         } catch (error) {
@@ -311,11 +298,5 @@ describe("goldens", () => {
       });
       expect(found).toEqual([]);
     });
-
-    for (const test of cases.filter(({ name: caseName }) => pending.includes(caseName))) {
-      it(`${test.name}: refused until core has it`, () => {
-        expect(() => within(() => evaluate(entry, test, "f64"))).toThrow(core.OptionError);
-      });
-    }
   });
 });

@@ -201,34 +201,6 @@ export function derivativesOf(
   return { output: valuesOf(output), grads, grads2: read(leaves.map((leaf) => leaf.grad)) };
 }
 
-/** Files of operations that belong to the issue "Operations and suite", and are tested with it. */
-export const LATER_FILES: readonly string[] = [
-  ...[
-    "adaptive-pool",
-    "alibi",
-    "at",
-    "attention",
-    "batch-norm",
-    "cells",
-    "conv-transpose",
-    "diagonal",
-    "einsum",
-  ],
-  ...[
-    "gated",
-    "layer-norm",
-    "nonzero",
-    "norm",
-    "pad",
-    "quantized",
-    "quantized-blocks",
-    "repeat",
-    "rope",
-    "sampling",
-  ],
-  ...["scan", "similarity", "sort", "unfold", "upsample"],
-];
-
 /** Names that core's index exports from files of `ops/`, except some files. */
 export function exportedOps(exceptFiles: readonly string[]): readonly string[] {
   const index = readFileSync(new URL("../../src/index.ts", import.meta.url), "utf8");

@@ -19,6 +19,14 @@ const x = (shape: readonly number[] = [2, 3], dtype: core.DType = "f32"): core.T
   );
 const index = (shape: readonly number[] = [2, 3]): core.Tensor => x(shape, "i32");
 
+const channelNorm = (): object => ({ weight: x([3]), bias: x([3]), eps: 1e-5 });
+const cellWeights = (gates: number): core.CellWeights => ({
+  weightInput: x([4 * gates, 3]),
+  weightHidden: x([4 * gates, 4]),
+  biasInput: x([4 * gates]),
+  biasHidden: x([4 * gates]),
+});
+
 function each(names: readonly string[], sample: Sample): Readonly<Record<string, Sample>> {
   return Object.fromEntries(names.map((name) => [name, sample]));
 }
@@ -213,4 +221,85 @@ export const SAMPLES: Readonly<Record<string, Sample>> = {
   follow: () => [x(), x()],
   to: () => [x(), core.currentBackend()],
   moveTo: () => [x(), core.currentBackend()],
+  ...each(["adaptiveAvgPool1d", "adaptiveMaxPool1d"], () => [x([1, 2, 5]), { outputSize: 3 }]),
+  ...each(["adaptiveAvgPool2d", "adaptiveMaxPool2d"], () => [x([1, 2, 5, 4]), { outputSize: [3, 2] }]),
+  ...each(["globalAvgPool", "globalMaxPool"], () => [x([1, 2, 3]), { keepDims: true }]),
+  alibi: () => [4, 2, 3, creation],
+  alibiSlopes: () => [4],
+  at: () => [x(), index([4]), { start: 0, end: 2 }],
+  scaledDotProductAttention: () => {
+    const [q, kv] = [x([1, 2, 3, 4]), x([1, 2, 5, 4])];
+    return [
+      q,
+      kv,
+      kv,
+      { mask: x([3, 5], "bool"), causal: false, scale: 0.5, dropout: 0.1, generator: new core.Generator(1) },
+    ];
+  },
+  batchNorm: () => [
+    x([2, 3, 4]),
+    { ...channelNorm(), runningMean: x([3]), runningVariance: x([3]), momentum: 0.1, training: true },
+  ],
+  batchNormPure: () => [
+    x([2, 3, 4]),
+    { ...channelNorm(), runningMean: x([3]), runningVariance: x([3]), momentum: 0.1 },
+  ],
+  groupNorm: () => [x([2, 3, 4]), { ...channelNorm(), groups: 3 }],
+  instanceNorm: () => [x([2, 3, 4]), channelNorm()],
+  rnnCell: () => [x([2, 3]), x([2, 4]), cellWeights(1), { nonlinearity: "relu" }],
+  lstmCell: () => [x([2, 3]), [x([2, 4]), x([2, 4])], cellWeights(4)],
+  gruCell: () => [x([2, 3]), x([2, 4]), cellWeights(3)],
+  convTranspose1d: () => [
+    x([1, 2, 5]),
+    x([2, 1, 3]),
+    x([2]),
+    { stride: 2, padding: 1, outputPadding: 1, dilation: 1, groups: 2 },
+  ],
+  convTranspose2d: () => [
+    x([1, 2, 5, 5]),
+    x([2, 1, 3, 3]),
+    x([2]),
+    { stride: 2, padding: 1, outputPadding: 1, dilation: 1, groups: 2 },
+  ],
+  diagonal: () => [x([2, 3, 4]), { offset: 1, axis1: 0, axis2: 2 }],
+  diag: () => [x([3]), { offset: 1 }],
+  trace: () => [x([3, 3])],
+  einsum: () => ["ij,jk->ik", x([2, 3]), x([3, 4])],
+  glu: () => [x([2, 4]), { axis: 1 }],
+  layerNorm: () => [x(), { normalizedShape: [3], weight: x([3]), bias: x([3]), eps: 1e-5 }],
+  rmsNorm: () => [x(), { normalizedShape: [3], weight: x([3]), eps: 1e-5 }],
+  nonzero: () => [x()],
+  maskedSelect: () => [x(), x([2, 3], "bool")],
+  norm: () => [x(), { p: 3, axis: 1, keepDims: true }],
+  l2Normalize: () => [x(), { axis: 1, eps: 1e-6 }],
+  pad: () => [x([3]), [[1, 2]], { mode: "constant", value: 1 }],
+  quantize: () => [new Float32Array(64), [2, 32], "q8_0", {}],
+  quantizedFromBytes: () => [new Uint8Array(68), [2, 32], "q8_0", {}],
+  dequantize: () => [core.quantize(new Float32Array(64), [2, 32], "q8_0"), { dtype: "f32" }],
+  quantizedMatmul: () => [x([1, 32]), core.quantize(new Float32Array(64), [2, 32], "q4_0")],
+  tile: () => [x(), [2, 1]],
+  repeatInterleave: () => [x(), [1, 2], { axis: 0 }],
+  roll: () => [x(), { shifts: [1, -1], axis: [0, 1] }],
+  ropeFrequencies: () => [8, { base: 10000, scaling: { type: "linear", factor: 2 } }],
+  ropeTables: () => [4, 8, { base: 10000, scaling: { type: "linear", factor: 2 }, offset: 1, dtype: "f32" }],
+  rope: () => [
+    x([1, 3, 8]),
+    { base: 10000, scaling: { type: "linear", factor: 2 }, offset: 1, interleaved: true },
+  ],
+  multinomial: () => [core.abs(x()).add(0.1), 2, { replacement: true, generator: new core.Generator(1) }],
+  gumbelSoftmax: () => [x(), { tau: 1, hard: true, axis: -1, generator: new core.Generator(1) }],
+  ...each(["cumsum", "cumprod", "cummax"], () => [x(), { axis: 1, reverse: true }]),
+  cosineSimilarity: () => [x(), x(), { axis: 1, eps: 1e-8 }],
+  cosineEmbeddingLoss: () => [x(), x(), tensorOf([1, -1], [2]), { margin: 0.1, reduction: "sum" }],
+  tripletMarginLoss: () => [x(), x(), x(), { margin: 1, p: 2, eps: 1e-6, swap: true, reduction: "sum" }],
+  ...each(["sort", "argsort"], () => [x(), { axis: 1, descending: true }]),
+  topk: () => [x(), { k: 2, axis: 1, largest: false }],
+  unfold: () => [x([1, 2, 4, 4]), { kernelSize: 2, stride: 1, padding: 1, dilation: 1 }],
+  fold: () => [x([1, 8, 9]), { outputSize: 4, kernelSize: 2, stride: 1, padding: 0, dilation: 1 }],
+  upsample: () => [x([1, 2, 3, 3]), { size: [6, 6], mode: "bilinear", alignCorners: true }],
+  ...each(["dropout1d"], () => [x([2, 3, 4]), { p: 0.5, training: true, generator: new core.Generator(1) }]),
+  ...each(["dropout2d"], () => [
+    x([2, 3, 4, 4]),
+    { p: 0.5, training: true, generator: new core.Generator(1) },
+  ]),
 };
