@@ -61,6 +61,7 @@ export {
 } from "./ops/adaptive-pool.ts";
 export { alibi, alibiSlopes } from "./ops/alibi.ts";
 export { type FusionMode, withFusion } from "./ops/apply.ts";
+export { asStrided } from "./ops/as-strided.ts";
 export { at } from "./ops/at.ts";
 export { type AttentionOptions, scaledDotProductAttention } from "./ops/attention.ts";
 export {

@@ -68,6 +68,11 @@ export const LAYER_CHECKS: Readonly<Record<string, Check>> = {
   adaptiveMaxPool2d: { fn: (x) => core.adaptiveMaxPool2d(x, { outputSize: [3, 2] }), at: image },
   globalAvgPool: { fn: (x) => core.globalAvgPool(x), at: image },
   globalMaxPool: { fn: (x) => core.globalMaxPool(x), at: image },
+  asStrided: {
+    fn: (x) => core.exp(core.asStrided(core.transpose(x), [3, 3], [1, 1], 1)),
+    at: matrix,
+    order: 2,
+  },
   at: { fn: (x) => core.at(x, { step: -1 }, index([2, 0, 2])), at: matrix },
   scaledDotProductAttention: {
     fn: (q, k, v) => core.scaledDotProductAttention(q, k, v, { causal: true }),

@@ -226,6 +226,7 @@ export const SAMPLES: Readonly<Record<string, Sample>> = {
   ...each(["globalAvgPool", "globalMaxPool"], () => [x([1, 2, 3]), { keepDims: true }]),
   alibi: () => [4, 2, 3, creation],
   alibiSlopes: () => [4],
+  asStrided: () => [x(), [2, 2], [1, 1], 1],
   at: () => [x(), index([4]), { start: 0, end: 2 }],
   scaledDotProductAttention: () => {
     const [q, kv] = [x([1, 2, 3, 4]), x([1, 2, 5, 4])];
