@@ -1,12 +1,12 @@
 import { sameShape, showShape } from "../backend/geometry.ts";
 import { cached } from "../cache.ts";
 import { isFloat } from "../dtype.ts";
-import { GradientError, ShapeError } from "../errors.ts";
-import { activeScope, type Owner, scope, scopeWith } from "../memory/scope.ts";
+import { GradientError, OptionError, ShapeError } from "../errors.ts";
+import { activeScope, type Owner, refusePromise, scope, scopeWith } from "../memory/scope.ts";
 import { add } from "../ops/binary.ts";
-import { checkOptions } from "../ops/options.ts";
+import { checkFunction, checkOptions, checkTensor, show } from "../ops/options.ts";
 import { copied, filled } from "../ops/programs.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { consume, type Graph } from "./graph.ts";
 import { type Edge, type Node, type Saved, type ValueType, withGradients } from "./tape.ts";
 
@@ -62,6 +62,11 @@ export function checkedSeed(op: string, x: Tensor, gradient: Tensor | undefined)
     }
     return filled(x.device, x.shape, x.dtype, 1);
   }
+  if (!(gradient instanceof Tensor)) {
+    throw new GradientError(
+      `${op}: the first argument is the gradient that arrives, a tensor, got ${show(gradient)}. Options come second: ${op}(undefined, { retainGraph: true }).`,
+    );
+  }
   gradient.assertAlive(op);
   if (!sameShape(gradient.shape, x.shape)) {
     throw new ShapeError(
@@ -88,7 +93,10 @@ function accumulate(leaf: Tensor, gradient: Tensor, graph: Graph | undefined, cr
 
 /** Sets gradients back to null, and ends what the graphs that wrote them left behind. */
 export function zeroGrad(tensors: Iterable<Tensor>): void {
+  if (typeof tensors?.[Symbol.iterator] !== "function")
+    throw new OptionError(`zeroGrad: expected tensors, as in zeroGrad([x, y]), got ${show(tensors)}.`);
   for (const tensor of tensors) {
+    checkTensor("zeroGrad", tensor);
     tensor.grad = null;
     tensor.gradientSource?.end();
     tensor.gradientSource = undefined;
@@ -297,7 +305,9 @@ function applyHooks(node: Node, arrived: (Tensor | undefined)[], uses: Uses): vo
 function runHooks(hooks: Tensor["hooks"], gradient: Tensor, { shape }: ValueType): Tensor {
   let value = gradient;
   for (const hook of hooks ?? []) {
-    value = hook(value) ?? value;
+    const returned: unknown = refusePromise("gradient hook", hook(value)) ?? value;
+    checkTensor("gradient hook", returned);
+    value = returned as Tensor;
     value.assertAlive("gradient hook");
     if (!sameShape(value.shape, shape)) {
       throw new ShapeError(
@@ -314,6 +324,7 @@ function runHooks(hooks: Tensor["hooks"], gradient: Tensor, { shape }: ValueType
  */
 export function registerHook(x: Tensor, hook: (gradient: Tensor) => Tensor | undefined): () => void {
   x.assertAlive("registerHook");
+  checkFunction("registerHook", hook);
   if (!x.requiresGrad)
     throw new GradientError(`registerHook: the result of "${x.origin}" requires no gradient.`);
   let hooks: Set<(gradient: Tensor) => Tensor | undefined>;

@@ -35,7 +35,7 @@ export function hessian<R extends readonly unknown[]>(
 function jacobianAt(op: string, fn: (point: Tensor) => Tensor, x: Tensor): Tensor {
   checkTensor(op, x);
   return scope(() => {
-    const createGraph = wantsGraph([x]);
+    const createGraph = wantsGraph();
     const point = stand(x, createGraph, op);
     const value = checkedResult(
       op,

@@ -20,7 +20,7 @@ export function jvp(
   checkFunction("jvp", fn);
   checkTangents(primals, tangents);
   return scope(() => {
-    const createGraph = wantsGraph([...primals, ...tangents]);
+    const createGraph = wantsGraph();
     const stands = primals.map((primal) => stand(primal, createGraph, "jvp"));
     const value = checkedResult(
       "jvp",

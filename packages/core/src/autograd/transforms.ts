@@ -2,7 +2,7 @@ import { showShape } from "../backend/geometry.ts";
 import { GradientError, OptionError } from "../errors.ts";
 import { refusePromise, scope } from "../memory/scope.ts";
 import { settle } from "../ops/apply.ts";
-import { checkOptions } from "../ops/options.ts";
+import { checkFunction, checkOptions } from "../ops/options.ts";
 import { filled } from "../ops/programs.ts";
 import { alias, detach, identityView } from "../ops/views.ts";
 import { Tensor } from "../tensor/tensor.ts";
@@ -14,11 +14,13 @@ import { gradientsEnabled, withGradients } from "./tape.ts";
  * Runs a synchronous function without recording. It is a scope too: tensors made inside end, except those returned.
  */
 export function noGrad<T>(fn: () => T): T {
+  checkFunction("noGrad", fn);
   return scope(() => withGradients(false, () => refusePromise("noGrad", fn())));
 }
 
 /** Runs a synchronous function with recording on, inside {@link noGrad}. */
 export function enableGrad<T>(fn: () => T): T {
+  checkFunction("enableGrad", fn);
   return withGradients(true, () => refusePromise("enableGrad", fn()));
 }
 
@@ -32,8 +34,8 @@ export interface GradOptions {
   /** Positions of the arguments to differentiate; default 0. Several give an array of gradients. */
   readonly argnums?: number | readonly number[];
   /**
-   * Whether the gradients can be differentiated again. Default: where it shows that it is wanted, that is inside
-   * another transform or when a differentiated argument requires a gradient itself.
+   * Whether the gradients can be differentiated again, for example by `backward` of a loss that they are a part of.
+   * Default: inside another transform only, for it keeps the graph until the results end.
    */
   readonly createGraph?: boolean;
 }
@@ -46,9 +48,9 @@ export interface ValueAndGradOptions extends GradOptions {
 
 let depth = 0;
 
-/** Whether the result of a transform over some inputs may be differentiated again: inside another one, or if an input says so. */
-export function wantsGraph(inputs: readonly Tensor[]): boolean {
-  return gradientsEnabled() && (depth > 0 || inputs.some((input) => input.requiresGrad));
+/** Whether the result of a transform is differentiated again for certain: inside another one. */
+export function wantsGraph(): boolean {
+  return gradientsEnabled() && depth > 0;
 }
 
 /** Runs the function that a transform was given, recording. */
@@ -63,6 +65,7 @@ export function traced<T>(op: string, fn: () => T): T {
 
 /** A leaf (or, inside an outer differentiation, a place on the tape) that stands for an argument. */
 export function stand(x: Tensor, nested: boolean, op = "grad"): Tensor {
+  x.assertAlive(op);
   checkDifferentiable(op, x);
   if (nested && x.requiresGrad) return identityView(x);
   const leaf = alias(x, x.view, x.origin);
@@ -93,7 +96,7 @@ function differentiate(
   return scope(() => {
     const chosen = argnums.map((position) => treeOf(op, args, position));
     const nested = gradientsEnabled();
-    const createGraph = wantGraph ?? wantsGraph(chosen.flatMap(treeLeaves));
+    const createGraph = wantGraph ?? wantsGraph();
     const stands = chosen.map((tree) => treeMap((leaf) => stand(leaf, createGraph && nested), tree));
     const call = args.slice();
     argnums.forEach((position, i) => {

@@ -1,6 +1,7 @@
 import type { Backend, Capabilities, Support } from "../backend/backend.ts";
 import type { Call } from "../backend/call.ts";
 import type { BackendBuffer } from "../backend/view.ts";
+import { OptionError } from "../errors.ts";
 
 /**
  * A backend that hands everything to another one: the base of decorators, which override what they watch. Because
@@ -19,7 +20,7 @@ export abstract class BackendDecorator implements Backend {
    * @param label what the decorator is called; the name becomes `label(name of the wrapped)`.
    * @param capabilities default those of the wrapped backend.
    */
-  constructor(label: string, wrapped: Backend, capabilities: Capabilities = wrapped.capabilities) {
+  constructor(label: string, wrapped: Backend, capabilities: Capabilities = capabilitiesOf(label, wrapped)) {
     this.name = `${label}(${wrapped.name})`;
     this.wrapped = wrapped;
     this.capabilities = capabilities;
@@ -75,4 +76,9 @@ export abstract class BackendDecorator implements Backend {
 export function callName(call: Call): string {
   if ("program" in call && call.program !== undefined) return call.program.name;
   return "attributes" in call && "pass" in call.attributes ? call.attributes.pass : "";
+}
+
+function capabilitiesOf(label: string, wrapped: Backend): Capabilities {
+  if (typeof wrapped?.execute === "function") return wrapped.capabilities;
+  throw new OptionError(`${label}: expected a backend to put around, as in ${label}(await cpu()).`);
 }

@@ -100,7 +100,22 @@ export class ProfiledBackend extends BackendDecorator {
   }
 
   override async read(buffer: BackendBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array> {
+    // At once, or in the queue: a call that comes after must not change what is read.
+    if (this.timing === "dispatch") return this.timedRead(buffer, byteOffset, byteLength);
+    const bytes = new Promise<Uint8Array>((resolve, reject) => {
+      this.enqueue(() => this.timedRead(buffer, byteOffset, byteLength).then(resolve, reject));
+    });
+    // Where an earlier call failed, that is what is reported.
+    bytes.catch(() => undefined);
     await this.drain();
+    return bytes;
+  }
+
+  private async timedRead(
+    buffer: BackendBuffer,
+    byteOffset: number,
+    byteLength: number,
+  ): Promise<Uint8Array> {
     const start = now();
     const bytes = await this.wrapped.read(buffer, byteOffset, byteLength);
     add(this.reads, byteLength, now() - start);

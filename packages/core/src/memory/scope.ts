@@ -1,4 +1,4 @@
-import { ScopeError } from "../errors.ts";
+import { OptionError, ScopeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { visitTensors } from "../tensor/tree.ts";
 import { makeRoot } from "./roots.ts";
@@ -60,6 +60,7 @@ export class Scope implements Owner {
    * @throws ScopeError if it returns a promise: ambient state does not survive `await`.
    */
   run<T>(fn: () => T): T {
+    if (typeof fn !== "function") throw new OptionError(`Scope.run: expected a function, got ${typeof fn}.`);
     const outer = active;
     active = this;
     try {
@@ -126,6 +127,7 @@ export function scope<T>(fn: () => T): T {
 
 /** A scope whose results are handed to `settle`, outermost scope already restored. */
 export function scopeWith<T>(fn: () => T, settle: (tensor: Tensor, inner: Scope) => void, reason: string): T {
+  if (typeof fn !== "function") throw new OptionError(`scope: expected a function to run, got ${typeof fn}.`);
   const outer = active;
   const inner = new Scope(reason);
   active = inner;

@@ -1,4 +1,5 @@
 import type { BackendBuffer } from "../backend/view.ts";
+import { LifetimeError } from "../errors.ts";
 import type { Device } from "../runtime/device.ts";
 import { sizeClass } from "./pool.ts";
 
@@ -31,12 +32,16 @@ export class Storage {
 
   /** Adds a holder. */
   retain(): this {
+    // A block that went back to the pool has another owner by now.
+    if (this.references === 0)
+      throw new LifetimeError("the memory of a tensor that ended cannot be used again.");
     this.references++;
     return this;
   }
 
   /** Takes a holder away; the last one returns the block. */
   release(): void {
+    if (this.references === 0) throw new LifetimeError("a tensor gave its memory back twice.");
     if (--this.references === 0) this.device.pool.give(this.buffer, this.sizeClass);
   }
 

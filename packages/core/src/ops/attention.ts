@@ -17,7 +17,7 @@ import { checkFloat, checkNumber, checkOptions, checkTensor } from "./options.ts
 import { expandTo, filled } from "./programs.ts";
 import type { Generator } from "./random.ts";
 import { max, sum } from "./reduce.ts";
-import { cast, where } from "./select.ts";
+import { castTo, where } from "./select.ts";
 import { reshape, transpose } from "./shape.ts";
 import { exp } from "./unary.ts";
 import { detach } from "./views.ts";
@@ -100,7 +100,7 @@ function fused(
 
 function folded(q: Tensor, k: Tensor, v: Tensor): Folded {
   const compute = DTYPES[q.dtype].compute;
-  return { q: foldHeads(cast(q, compute), k), k: cast(k, compute), v: cast(v, compute) };
+  return { q: foldHeads(castTo(q, compute), k), k: castTo(k, compute), v: castTo(v, compute) };
 }
 
 /** `[batch, heads, queries, size]` with the heads that share keys as rows of one matrix. */
@@ -123,7 +123,7 @@ function weightsOf(
   const [batch, heads, queries] = shape as [number, number, number];
   const keys = k.shape[2] as number;
   const plain = mul(reshape(matmul(q, transpose(k)), [batch, heads, queries, keys]), scale);
-  const masked = mask === undefined ? plain : add(plain, cast(mask, plain.dtype));
+  const masked = mask === undefined ? plain : add(plain, castTo(mask, plain.dtype));
   const scores = causal ? where(causalMask(plain, queries, keys), masked, -Infinity) : masked;
   if (keys === 0) return scores;
   // The shift is a constant: any value gives the same weights, so it needs no gradient.
@@ -149,7 +149,7 @@ function decomposed(
   const parts = folded(q, k, v);
   const weights = drop(weightsOf(q.shape, parts, mask, attributes));
   const out = matmul(foldHeads(weights, k), parts.v);
-  return cast(reshape(out, [...q.shape.slice(0, 3), v.shape[3] as number]), q.dtype);
+  return castTo(reshape(out, [...q.shape.slice(0, 3), v.shape[3] as number]), q.dtype);
 }
 
 /**
@@ -161,14 +161,14 @@ function gradientOf(inputs: readonly Tensor[], attributes: AttentionAttributes):
   const parts = folded(q, k, v);
   const mask = attributes.mask ? rest[0] : undefined;
   const weights = weightsOf(q.shape, parts, mask, attributes);
-  const gradient = foldHeads(cast(g, weights.dtype), k);
+  const gradient = foldHeads(castTo(g, weights.dtype), k);
   const p = foldHeads(weights, k);
   const arriving = matmul(gradient, transpose(parts.v));
   const scores = mul(mul(p, sub(arriving, sum(mul(p, arriving), LAST))), attributes.scale);
   return [
-    cast(reshape(matmul(scores, parts.k), q.shape), q.dtype),
-    cast(matmul(transpose(scores), parts.q), k.dtype),
-    cast(matmul(transpose(p), gradient), v.dtype),
+    castTo(reshape(matmul(scores, parts.k), q.shape), q.dtype),
+    castTo(matmul(transpose(scores), parts.q), k.dtype),
+    castTo(matmul(transpose(p), gradient), v.dtype),
   ];
 }
 
@@ -211,7 +211,7 @@ function additiveMask(op: string, mask: Tensor, q: Tensor, k: Tensor): Tensor {
     );
   }
   const zero = filled(q.device, [], q.dtype, 0);
-  return expandTo(mask.dtype === "bool" ? where(mask, zero, -Infinity) : cast(mask, q.dtype), target);
+  return expandTo(mask.dtype === "bool" ? where(mask, zero, -Infinity) : castTo(mask, q.dtype), target);
 }
 
 /**
@@ -237,7 +237,7 @@ export function scaledDotProductAttention(
   const inputs = mask === undefined ? [q, k, v] : [q, k, v, mask];
   return composite(inputs, () => {
     const dtype = [q, k, v].map((one) => one.dtype).reduce(promoteTypes);
-    const operands = [q, k, v].map((one) => cast(one, dtype)) as [Tensor, Tensor, Tensor];
+    const operands = [q, k, v].map((one) => castTo(one, dtype)) as [Tensor, Tensor, Tensor];
     const added = mask === undefined ? undefined : additiveMask(op, mask, operands[0], k);
     const attributes = { causal, mask: mask !== undefined, scale };
     if (p > 0) {

@@ -12,7 +12,7 @@ import { checkEps, inverseDeviation, standardized } from "./layer-norm.ts";
 import { checkFloat, checkInteger, checkNumber, checkOptions, checkTensor } from "./options.ts";
 import { keptShape, perDType, sumOfProgram } from "./programs.ts";
 import { mean } from "./reduce.ts";
-import { cast } from "./select.ts";
+import { castTo } from "./select.ts";
 import { reshape } from "./shape.ts";
 import { defineUpdate, pureUpdate, runUpdate, type Update } from "./update.ts";
 import { detach, withUnitDims } from "./views.ts";
@@ -147,12 +147,12 @@ function normalized(
   const dtype = present(x, weight, bias)
     .map((one) => one.dtype)
     .reduce(promoteTypes);
-  return cast(callElementwise(NORMALIZE, [widened(x), center, inverse, factor, shift]), dtype);
+  return castTo(callElementwise(NORMALIZE, [widened(x), center, inverse, factor, shift]), dtype);
 }
 
 /** x in the dtype that it is computed in: 16-bit statistics would be too coarse. */
 function widened(x: Tensor): Tensor {
-  return cast(x, DTYPES[x.dtype].compute);
+  return castTo(x, DTYPES[x.dtype].compute);
 }
 
 function checkBatchNorm(op: string, x: Tensor, options: BatchNormOptions): void {

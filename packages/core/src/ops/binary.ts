@@ -13,7 +13,7 @@ export const sub: BinaryFunction = /* @__PURE__ */ binary("sub", s.sub, "same", 
 export const mul: BinaryFunction = /* @__PURE__ */ binary("mul", s.mul, "same", ["float", "int"]);
 /** a / b, always a float. */
 export const div: BinaryFunction = /* @__PURE__ */ binary("div", s.div, "float");
-/** a to the power b. Gradient of a is 0 where b is 0, that of b is 0 where a is 0. Integers need a float operand. */
+/** a to the power b, for integers an f32. Gradient of a is 0 where b is 0, that of b is 0 where a is 0. */
 export const pow: BinaryFunction = /* @__PURE__ */ binary("pow", s.pow, "float");
 /** Greater of a and b; NaN if either is. Equal operands share the gradient. */
 export const maximum: BinaryFunction = /* @__PURE__ */ binary("maximum", s.max, "same", ["float", "int"]);

@@ -7,7 +7,7 @@ import { composite } from "./apply.ts";
 import { add } from "./binary.ts";
 import { convInputGrad } from "./conv.ts";
 import { checkInteger, checkOptions, checkTensor } from "./options.ts";
-import { cast } from "./select.ts";
+import { castTo } from "./select.ts";
 import { withUnitDims } from "./views.ts";
 import { checkSpatial, type Padding, type PerDimension, perDimension, unpadTrailing } from "./windows.ts";
 
@@ -36,7 +36,7 @@ function convolveTransposed(
   checkOptions(op, options, ["stride", "padding", "outputPadding", "dilation", "groups"]);
   checkSpatial(op, x, rank);
   checkTensor(op, weight);
-  if (bias !== undefined) checkTensor(op, bias);
+  if (bias !== undefined) checkTensor(op, bias, " as the bias, the third argument (options come fourth)");
   const stride = perDimension(op, "stride", options.stride ?? 1, rank, 1);
   const dilation = perDimension(op, "dilation", options.dilation ?? 1, rank, 1);
   const amounts = perDimension(op, "padding", options.padding ?? 0, rank, 0);
@@ -86,10 +86,10 @@ function convolveTransposed(
   const inputs = bias === undefined ? [x, weight] : [x, weight, bias];
   return composite(inputs, () => {
     const dtype = inputs.map((input) => input.dtype).reduce(promoteTypes);
-    const spread = convInputGrad(cast(x, dtype), cast(weight, dtype), attributes);
+    const spread = convInputGrad(castTo(x, dtype), castTo(weight, dtype), attributes);
     const result = cut ? unpadTrailing(spread, kept) : spread;
     if (bias === undefined) return result;
-    return add(result, withUnitDims(cast(bias, dtype), [outChannels, ...sizes.map(() => 1)]));
+    return add(result, withUnitDims(castTo(bias, dtype), [outChannels, ...sizes.map(() => 1)]));
   });
 }
 

@@ -11,7 +11,7 @@ import { matmul } from "./matmul.ts";
 import type { Op } from "./op.ts";
 import { checkInteger, checkOptions, checkTensor } from "./options.ts";
 import { sum } from "./reduce.ts";
-import { cast } from "./select.ts";
+import { castTo } from "./select.ts";
 import { permute, reshape } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
 import {
@@ -210,7 +210,7 @@ function convolve(
   checkOptions(op, options, ["stride", "padding", "dilation", "groups"]);
   checkSpatial(op, x, rank);
   checkTensor(op, weight);
-  if (bias !== undefined) checkTensor(op, bias);
+  if (bias !== undefined) checkTensor(op, bias, " as the bias, the third argument (options come fourth)");
   const stride = perDimension(op, "stride", options.stride ?? 1, rank, 1);
   const dilation = perDimension(op, "dilation", options.dilation ?? 1, rank, 1);
   const groups = checkInteger(op, "groups", options.groups ?? 1, 1);
@@ -255,7 +255,7 @@ function convolve(
   return composite(inputs, () =>
     single(
       CONV,
-      inputs.map((input) => cast(input, dtype)),
+      inputs.map((input) => castTo(input, dtype)),
       attributes,
     ),
   );

@@ -12,7 +12,7 @@ import { type LossOptions, reduceLoss } from "./losses.ts";
 import type { Op } from "./op.ts";
 import { checkChoice, checkInteger, checkNumber, checkOptions, checkTensor } from "./options.ts";
 import { mean, sum } from "./reduce.ts";
-import { cast, where } from "./select.ts";
+import { castTo, where } from "./select.ts";
 import { permute, reshape } from "./shape.ts";
 import { logSoftmax, softmax } from "./softmax.ts";
 import { neg } from "./unary.ts";
@@ -96,13 +96,13 @@ function weightedRows(
   const column = withUnitDims(index, [rows.shape[0] as number, 1]);
   const rowWeight =
     weight === undefined
-      ? cast(counted, rows.dtype)
-      : where(counted, gather(cast(weight, rows.dtype), 0, index), 0);
+      ? castTo(counted, rows.dtype)
+      : where(counted, gather(castTo(weight, rows.dtype), 0, index), 0);
   const picked = neg(reshape(gather(rows, 1, column), [-1]));
   // A row that does not count must not bring its infinities along.
   let loss = where(counted, mul(picked, rowWeight), 0);
   if (smoothing > 0) {
-    const spread = neg(sum(weight === undefined ? rows : mul(rows, cast(weight, rows.dtype)), { axis: 1 }));
+    const spread = neg(sum(weight === undefined ? rows : mul(rows, castTo(weight, rows.dtype)), { axis: 1 }));
     loss = add(mul(loss, 1 - smoothing), where(counted, mul(spread, smoothing / classes), 0));
   }
   const reduction = checkChoice(op, "reduction", options.reduction ?? "mean", ["mean", "sum", "none"]);
@@ -230,7 +230,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
     if (reduction === "sum") return sum(loss);
     const range = index.storage.range;
     if (range !== undefined && (ignoreIndex < range[0] || ignoreIndex > range[1])) return mean(loss);
-    return div(sum(loss), cast(sum(cast(notEqual(index, ignoreIndex), "i32")), loss.dtype));
+    return div(sum(loss), castTo(sum(castTo(notEqual(index, ignoreIndex), "i32")), loss.dtype));
   });
 }
 
@@ -249,10 +249,10 @@ function withProbabilities(
     throw new OptionError("crossEntropy: ignoreIndex goes with class indices, not with probabilities.");
   const { rows, shape, classes } = classRows("crossEntropy", logits);
   checkWeight("crossEntropy", options.weight, classes);
-  const goal = classRows("crossEntropy", cast(target, logits.dtype)).rows;
+  const goal = classRows("crossEntropy", castTo(target, logits.dtype)).rows;
   const smoothed = smoothing === 0 ? goal : add(mul(goal, 1 - smoothing), smoothing / classes);
   const logs = logSoftmax(rows, { axis: 1 });
-  const weighted = options.weight === undefined ? logs : mul(logs, cast(options.weight, logs.dtype));
+  const weighted = options.weight === undefined ? logs : mul(logs, castTo(options.weight, logs.dtype));
   const loss = neg(sum(mul(weighted, smoothed), { axis: 1 }));
   return reduceLoss("crossEntropy", reshape(loss, shape), options);
 }

@@ -5,6 +5,7 @@ import { mul } from "./binary.ts";
 import { fullLike } from "./create.ts";
 import { checkNumber, checkOptions, checkTensor } from "./options.ts";
 import { bernoulli, type Generator } from "./random.ts";
+import { ownResult } from "./views.ts";
 import { checkSpatial } from "./windows.ts";
 
 /** Options of {@link dropout} and its forms for channels. */
@@ -22,7 +23,7 @@ function dropped<K>(op: string, x: Tensor<K>, shape: Shape, options: DropoutOpti
   checkOptions(op, options, ["p", "training", "generator"]);
   const { p = 0.5, training = true, generator } = options;
   checkNumber(op, "p", p, 0, 1);
-  if (!training || p === 0) return x;
+  if (!training || p === 0) return ownResult(x, x);
   return composite([x], () => {
     if (p === 1) return mul(x, fullLike(x, 0));
     const mask = bernoulli(shape, 1 - p, {

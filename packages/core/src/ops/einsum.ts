@@ -10,7 +10,7 @@ import { checkTensor, show } from "./options.ts";
 import { expandTo } from "./programs.ts";
 import { sum } from "./reduce.ts";
 import { reshape } from "./shape.ts";
-import { permuteTo, withUnitDims } from "./views.ts";
+import { ownResult, permuteTo, withUnitDims } from "./views.ts";
 
 /** A tensor whose dimensions have labels: letters, and "…1", "…2" (counted from the end) for what an ellipsis covers. */
 interface Labelled {
@@ -43,10 +43,8 @@ export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor
       rest = [contracted(first, second, needed), ...others];
     }
     const last = summed(rest[0] as Labelled, new Set(output));
-    return permuteTo(
-      last.x,
-      output.map((label) => last.labels.indexOf(label)),
-    );
+    const order = output.map((label) => last.labels.indexOf(label));
+    return ownResult(operands[0] as Tensor, permuteTo(last.x, order));
   });
 }
 

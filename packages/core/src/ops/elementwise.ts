@@ -86,7 +86,10 @@ export function callElementwise(
   return apply(op, tensors, { program, params: values, dtypes: [result] })[0] as Tensor;
 }
 
-/** The operand dtype once numbers had their say: a fraction makes integers float, any number makes bool a number. */
+/**
+ * The operand dtype once numbers had their say: a fraction makes integers float, any number makes bool a number.
+ * @throws DTypeError for a whole number that the integers beside it do not reach: it would wrap around
+ */
 function withNumbers(
   spec: ElementwiseSpec,
   promoted: DType,
@@ -96,13 +99,19 @@ function withNumbers(
   const kind = DTYPES[promoted].kind;
   if (kind !== "float") {
     if (spec.result === "float") return "f32";
-    let numbers = false;
-    for (const value of [...operands, ...params]) {
-      if (typeof value !== "number") continue;
-      if (!Number.isInteger(value)) return checkKind(spec, "f32");
-      numbers = true;
+    const numbers = [...operands, ...params].filter((value) => typeof value === "number");
+    if (numbers.length === 0) return checkKind(spec, promoted);
+    if (!numbers.every(Number.isInteger)) return checkKind(spec, "f32");
+    const dtype = kind === "bool" ? "i32" : promoted;
+    const [low, high] = DTYPES[dtype].range as readonly [number, number];
+    for (const value of numbers) {
+      if (value < low || value > high) {
+        throw new DTypeError(
+          `${spec.name}: ${value} is not in the range of ${dtype}, ${low} to ${high}. Convert the tensor first, for example with x.cast("f32").`,
+        );
+      }
     }
-    if (numbers && kind === "bool") return checkKind(spec, "i32");
+    return checkKind(spec, dtype);
   }
   return checkKind(spec, promoted);
 }

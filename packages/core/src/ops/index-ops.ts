@@ -15,7 +15,7 @@ import type { Gradient, Op } from "./op.ts";
 import { checkAxis, checkInteger, checkOptions, checkTensor } from "./options.ts";
 import { copied, expandTo, filled, guarded, identityProgram } from "./programs.ts";
 import { allocate, distinctBuffers, operands, runMap } from "./run.ts";
-import { cast } from "./select.ts";
+import { cast, castTo } from "./select.ts";
 import { reshape, slice } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
 
@@ -138,7 +138,7 @@ export function checkedIndex(op: string, index: Tensor, size: number, ignore?: n
     );
   }
   index.assertAlive(op);
-  const at = cast(index, "i32");
+  const at = castTo(index, "i32");
   const range = index.storage.range;
   if (range !== undefined && range[0] >= 0 && range[1] < size) return at;
   if (range !== undefined && ignore === undefined && !index.storage.shared) {
@@ -295,7 +295,7 @@ function scatterWith(op: Op<AxisAttributes>, x: Tensor, axis: number, index: Ten
   checkTensor(op.name, source);
   return composite([x, index, source], () => {
     const at = checkedIndex(op.name, index, x.shape[along] as number);
-    const updates = cast(fitSource(op.name, source, index.shape), x.dtype);
+    const updates = castTo(fitSource(op.name, source, index.shape), x.dtype);
     return apply(op, [x, at, updates], { axis: along })[0] as Tensor;
   });
 }
@@ -328,7 +328,7 @@ export function indexAdd(x: Tensor, axis: number, index: Tensor, source: Tensor)
       source.shape.map((_, position) => (position === along ? index.size : 1)),
     );
     const places = expandTo(lifted, source.shape);
-    return apply(SCATTER_ADD, [x, places, cast(source, x.dtype)], { axis: along })[0] as Tensor;
+    return apply(SCATTER_ADD, [x, places, castTo(source, x.dtype)], { axis: along })[0] as Tensor;
   });
 }
 

@@ -13,7 +13,7 @@ import { runFused } from "./fused.ts";
 import type { Op } from "./op.ts";
 import { checkFloat, checkList, checkNumber, checkOptions, checkTensor } from "./options.ts";
 import { mean, sum } from "./reduce.ts";
-import { cast } from "./select.ts";
+import { castTo } from "./select.ts";
 import { reshape } from "./shape.ts";
 import { square } from "./unary.ts";
 
@@ -51,7 +51,7 @@ const NORM: Op<NormAttributes> = {
     const bias = attributes.bias ? affine[attributes.weight ? 1 : 0] : undefined;
     const normalized = mul(deviation, inverse);
     const scaled = weight === undefined ? normalized : mul(normalized, weight);
-    return [cast(bias === undefined ? scaled : add(scaled, bias), dtype)];
+    return [castTo(bias === undefined ? scaled : add(scaled, bias), dtype)];
   },
   gradient: {
     save: ([x, weight], [, ...statistics], _needs, attributes) => [
@@ -79,7 +79,7 @@ const NORM_GRAD: Op<NormAttributes> = {
     return fused("backward", inputs, attributes, types, device);
   },
   decompose([g, x, inverse, ...rest], attributes) {
-    const wide = cast(x as Tensor, DTYPES[(x as Tensor).dtype].compute);
+    const wide = castTo(x as Tensor, DTYPES[(x as Tensor).dtype].compute);
     const deviation = attributes.centered ? sub(wide, rest[0] as Tensor) : wide;
     const weight = attributes.weight ? rest.at(-1) : undefined;
     return gradientOf(
@@ -103,21 +103,21 @@ function gradientOf(
   weight: Tensor | undefined,
   attributes: NormAttributes,
 ): readonly Tensor[] {
-  const gradient = cast(g, inverse.dtype);
+  const gradient = castTo(g, inverse.dtype);
   const normalized = mul(deviation, inverse);
   const scaled = weight === undefined ? gradient : mul(gradient, weight);
   const along = mul(normalized, mean(mul(scaled, normalized), LAST));
   const level = attributes.centered ? sub(scaled, mean(scaled, LAST)) : scaled;
   const rows = { axis: x.shape.slice(0, -1).map((_, axis) => axis) };
   return [
-    cast(mul(inverse, sub(level, along)), x.dtype),
-    ...(attributes.weight ? [cast(sum(mul(gradient, normalized), rows), x.dtype)] : []),
-    ...(attributes.bias ? [cast(sum(gradient, rows), x.dtype)] : []),
+    castTo(mul(inverse, sub(level, along)), x.dtype),
+    ...(attributes.weight ? [castTo(sum(mul(gradient, normalized), rows), x.dtype)] : []),
+    ...(attributes.bias ? [castTo(sum(gradient, rows), x.dtype)] : []),
   ];
 }
 
 function statisticsOf(x: Tensor, { centered, eps }: NormAttributes): Statistics {
-  const wide = cast(x, DTYPES[x.dtype].compute);
+  const wide = castTo(x, DTYPES[x.dtype].compute);
   const deviation = centered ? sub(wide, mean(wide, LAST)) : wide;
   return { deviation, inverse: inverseDeviation(mean(square(deviation), LAST), eps) };
 }
@@ -205,8 +205,8 @@ function normalize(op: string, centered: boolean, x: Tensor, options: LayerNormO
     const dtype = inputs.map((input) => input.dtype).reduce(promoteTypes);
     const width = sizeOf(trailing);
     const lead = x.shape.slice(0, x.rank - trailing.length);
-    const rows = reshape(cast(x, dtype), [...lead, width]);
-    const vectors = affine.map((one) => reshape(cast(one, dtype), [width]));
+    const rows = reshape(castTo(x, dtype), [...lead, width]);
+    const vectors = affine.map((one) => reshape(castTo(one, dtype), [width]));
     return reshape(apply(NORM, [rows, ...vectors], attributes)[0] as Tensor, x.shape);
   });
 }

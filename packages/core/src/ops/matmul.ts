@@ -10,7 +10,7 @@ import { checkTensor } from "./options.ts";
 import { fillProgram, guarded, sumToShape } from "./programs.ts";
 import { sum } from "./reduce.ts";
 import { allocate, operands, runMap } from "./run.ts";
-import { cast } from "./select.ts";
+import { castTo } from "./select.ts";
 import { reshape, transpose } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
 
@@ -85,8 +85,8 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   // The common case is one operation; only the others need temporaries.
   if (a.rank === 2 && b.rank === 2 && a.dtype === b.dtype) return product(a, b);
   return composite([a, b], () => {
-    const left = cast(a.rank === 1 ? withUnitDims(a, [1, inner]) : a, dtype);
-    const right = cast(b.rank === 1 ? withUnitDims(b, [inner, 1]) : b, dtype);
+    const left = castTo(a.rank === 1 ? withUnitDims(a, [1, inner]) : a, dtype);
+    const right = castTo(b.rank === 1 ? withUnitDims(b, [inner, 1]) : b, dtype);
     const result = foldBatch(left, right) ?? product(left, right);
     const shape = result.shape.filter(
       (_, axis) => !(a.rank === 1 && axis === result.rank - 2) && !(b.rank === 1 && axis === result.rank - 1),

@@ -12,7 +12,7 @@ import { callElementwise, type Elementwise, elementwise, type UnaryFunction, una
 import { checkAxes, checkAxis, checkFloat, checkNumber, checkOptions, show } from "./options.ts";
 import { keptShape, perDType, sumOfProgram } from "./programs.ts";
 import { max, min, type ReduceOptions } from "./reduce.ts";
-import { cast, clip } from "./select.ts";
+import { castTo, clip } from "./select.ts";
 import { abs } from "./unary.ts";
 import { withUnitDims } from "./views.ts";
 
@@ -77,8 +77,8 @@ export function norm(x: Tensor, options: NormOptions = {}): Tensor {
   const shape = keepDims ? keptShape(x.shape, axes) : x.shape.filter((_, axis) => !axes.includes(axis));
   return composite([x], () => {
     // The sum of squares of 16-bit numbers would leave their range long before its root does.
-    const wide = DTYPES[x.dtype].bytes === 2 ? cast(x, "f32") : x;
-    return cast(vectorNorm(wide, p, axes, shape), x.dtype);
+    const wide = DTYPES[x.dtype].bytes === 2 ? castTo(x, "f32") : x;
+    return castTo(vectorNorm(wide, p, axes, shape), x.dtype);
   });
 }
 

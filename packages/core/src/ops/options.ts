@@ -13,11 +13,12 @@ export function show(value: unknown): string {
 
 /**
  * Refuses what is not a tensor. Operations that look at an operand before they hand it to `apply` call this first.
+ * @param as what it was to be, where its position does not tell, like " as bias"
  * @throws DTypeError
  */
-export function checkTensor(op: string, x: unknown): void {
+export function checkTensor(op: string, x: unknown, as = ""): void {
   if (typeof x === "object" && x !== null && (x as { view?: unknown }).view !== undefined) return;
-  throw new DTypeError(`${op}: expected a tensor, got ${show(x)}. Make one with tensor(…).`);
+  throw new DTypeError(`${op}: expected a tensor${as}, got ${show(x)}. Make one with tensor(…).`);
 }
 
 /** Refuses what is not a tensor of a float dtype. */
@@ -82,9 +83,11 @@ export function checkAxis(op: string, axis: number, rank: number): number {
   const whole = Number.isInteger(axis);
   const resolved = whole && axis < 0 ? axis + rank : axis;
   if (!whole || resolved < 0 || resolved >= rank) {
-    throw new IndexError(
-      `${op}: axis ${show(axis)} is outside a tensor of ${rank} dimension${rank === 1 ? "" : "s"} (-${rank} to ${rank - 1}).`,
-    );
+    const range =
+      rank === 0
+        ? "a scalar, which has none"
+        : `a tensor of ${rank} dimension${rank === 1 ? "" : "s"} (-${rank} to ${rank - 1})`;
+    throw new IndexError(`${op}: axis ${show(axis)} is outside ${range}.`);
   }
   return resolved;
 }
@@ -100,6 +103,8 @@ export function checkAxes(
     for (let i = 0; i < rank; i++) every[i] = i;
     return every;
   }
+  // A scalar counts as one line of one element, as in PyTorch.
+  if (rank === 0 && [axis].flat().every((one) => one === 0 || one === -1)) return [];
   if (!Array.isArray(axis)) return [checkAxis(op, axis as number, rank)];
   const axes = axis.map((one) => checkAxis(op, one, rank)).sort((a, b) => a - b);
   axes.forEach((one, index) => {

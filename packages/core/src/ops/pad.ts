@@ -7,6 +7,7 @@ import { checkChoice, checkInteger, checkOptions, checkTensor, show } from "./op
 import { concat } from "./place.ts";
 import { expandTo } from "./programs.ts";
 import { flip, slice } from "./shape.ts";
+import { ownResult } from "./views.ts";
 import { type Padding, padTrailing } from "./windows.ts";
 
 /** What {@link pad} puts outside. */
@@ -41,7 +42,10 @@ export function pad(x: Tensor, padding: Padding, options: PadOptions = {}): Tens
     if (options.value !== undefined)
       throw new OptionError(`pad: value goes with mode "constant", not with "${mode}".`);
     return composite([x], () =>
-      padding.reduce<Tensor>((padded, amounts, axis) => extended(padded, amounts, axis, mode), x),
+      ownResult(
+        x,
+        padding.reduce<Tensor>((padded, amounts, axis) => extended(padded, amounts, axis, mode), x),
+      ),
     );
   }
   const { value = 0 } = options;

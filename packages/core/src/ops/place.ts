@@ -9,7 +9,7 @@ import type { Op } from "./op.ts";
 import { checkAxis, checkList, checkTensor } from "./options.ts";
 import { fillProgram, guarded, identityProgram } from "./programs.ts";
 import { allocate, runMap } from "./run.ts";
-import { cast } from "./select.ts";
+import { castTo } from "./select.ts";
 import { type Layout, viewOp, withUnitDims } from "./views.ts";
 
 /*
@@ -112,7 +112,7 @@ export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
     () =>
       apply(
         PLACE,
-        tensors.map((tensor) => cast(tensor, dtype)),
+        tensors.map((tensor) => castTo(tensor, dtype)),
         attributes,
       )[0] as Tensor,
   );

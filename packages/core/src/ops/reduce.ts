@@ -27,7 +27,7 @@ import {
   reduceOp,
 } from "./programs.ts";
 import { allocate, operands } from "./run.ts";
-import { cast, castProgram, where } from "./select.ts";
+import { castProgram, castTo, where } from "./select.ts";
 import { permute, reshape, slice } from "./shape.ts";
 import { exp, isInf, log } from "./unary.ts";
 import { detach, withUnitDims } from "./views.ts";
@@ -116,9 +116,12 @@ export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
 export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
   const made = plan("mean", x, options);
   const dtype = isFloat(x.dtype) ? x.dtype : "f32";
-  return composite([x], () =>
-    div(reduced(SUM, x, made, "sum", castProgram(x.dtype, dtype), dtype), made.count),
-  );
+  // The sum of 16-bit numbers may leave their range where its mean does not.
+  const wide = DTYPES[dtype].compute;
+  return composite([x], () => {
+    const total = reduced(SUM, x, made, "sum", castProgram(x.dtype, wide), wide);
+    return castTo(div(total, made.count), dtype);
+  });
 }
 
 /** Product over axes; 1 where there is nothing. With a gradient, a halving tree of products, right also at zeros. */
@@ -171,7 +174,7 @@ function extremeOp(name: "max" | "min"): Op<ReduceAttributes> {
       vjp: ({ saved: [x, y], gradients: [g], attributes: { axes, shape } }) => {
         const kept = keptShape(shape, axes);
         const winners = equal(x as Tensor, withUnitDims(y as Tensor, kept));
-        const count = cast(sum(winners, { axis: axes, keepDims: true }), (g as Tensor).dtype);
+        const count = castTo(sum(winners, { axis: axes, keepDims: true }), (g as Tensor).dtype);
         return [where(winners, expandTo(div(withUnitDims(g as Tensor, kept), count), shape), 0)];
       },
     },
@@ -218,7 +221,7 @@ export function all(x: Tensor, options: ReduceOptions = {}): Tensor {
 /** Number of elements over axes that are not 0, as i32. */
 export function countNonzero(x: Tensor, options: ReduceOptions = {}): Tensor {
   plan("countNonzero", x, options);
-  return composite([x], () => sum(cast(x, "bool"), options));
+  return composite([x], () => sum(castTo(x, "bool"), options));
 }
 
 /** log(Σ e^x) over axes, finite at ±1e4; -infinity where there is nothing. */
@@ -228,10 +231,11 @@ export function logSumExp(x: Tensor, options: ReduceOptions = {}): Tensor {
   return composite([x], () => {
     if (count === 0) return filled(x.device, shape, x.dtype, -Infinity);
     // The shift is a constant: any value gives the same result, so it needs no gradient.
-    const top = max(detach(x), { axis: axes, keepDims: true });
+    const wide = castTo(x, DTYPES[x.dtype].compute);
+    const top = max(detach(wide), { axis: axes, keepDims: true });
     const shift = where(isInf(top), 0, top);
-    const total = sum(exp(sub(x, shift)), { axis: axes, keepDims: true });
-    return withUnitDims(add(log(total), expandTo(shift, kept)), shape);
+    const total = sum(exp(sub(wide, shift)), { axis: axes, keepDims: true });
+    return castTo(withUnitDims(add(log(total), expandTo(shift, kept)), shape), x.dtype);
   });
 }
 
@@ -252,33 +256,34 @@ const momentsProgram: (dtype: "f32" | "f64" | "i32" | "u32" | "bool") => Program
 
 /** Variance over axes, in two passes with a correction for the rounding of the mean. NaN where there is too little. */
 export function variance(x: Tensor, options: VarianceOptions = {}): Tensor {
-  return varianceOf("var", x, options);
+  return composite([x], () => castTo(varianceOf("var", x, options), x.dtype));
 }
 
+/** The variance in the dtype that x is computed in. Call it in a composite. */
 function varianceOf(op: string, x: Tensor, options: VarianceOptions): Tensor {
   const { axes, shape, count } = plan(op, x, options, ["ddof"]);
   checkFloat(op, x);
   const ddof = options.ddof ?? 1;
   if (!Number.isFinite(ddof))
     throw new OptionError(`${op}: ddof must be a finite number, got ${show(ddof)}.`);
-  return composite([x], () => {
-    if (axes.length === 0) return mul(sub(x, x), 1 / Math.max(0, 1 - ddof));
-    const center = mean(x, { axis: axes, keepDims: true });
-    const made = momentsProgram(DTYPES[x.dtype].compute);
-    const kinds = ["sum", "sum"] as const;
-    const attributes = {
-      program: made,
-      params: [],
-      dtypes: [x.dtype, x.dtype],
-      kinds,
-      axes,
-      shape: x.shape,
-      resultShape: shape,
-    };
-    const [squares, rest] = apply(MOMENTS, [x, center], attributes) as [Tensor, Tensor];
-    const corrected = sub(squares, div(mul(rest, rest), count));
-    return div(corrected, Math.max(0, count - ddof));
-  });
+  // Squares of 16-bit numbers soon leave their range.
+  const wide = castTo(x, DTYPES[x.dtype].compute);
+  if (axes.length === 0) return mul(sub(wide, wide), 1 / Math.max(0, 1 - ddof));
+  const center = mean(wide, { axis: axes, keepDims: true });
+  const made = momentsProgram(DTYPES[x.dtype].compute);
+  const kinds = ["sum", "sum"] as const;
+  const attributes = {
+    program: made,
+    params: [],
+    dtypes: [wide.dtype, wide.dtype],
+    kinds,
+    axes,
+    shape: x.shape,
+    resultShape: shape,
+  };
+  const [squares, rest] = apply(MOMENTS, [wide, center], attributes) as [Tensor, Tensor];
+  const corrected = sub(squares, div(mul(rest, rest), count));
+  return div(corrected, Math.max(0, count - ddof));
 }
 
 /** √x with gradient 0 at 0: where all elements are equal none is to blame for the deviation. */
@@ -289,7 +294,7 @@ const root: UnaryFunction = /* @__PURE__ */ unary("std", (x) => {
 
 /** Standard deviation over axes: the root of {@link variance}. Its gradient is 0 where it is 0. */
 export function std(x: Tensor, options: VarianceOptions = {}): Tensor {
-  return composite([x], () => root(varianceOf("std", x, options)));
+  return composite([x], () => castTo(root(varianceOf("std", x, options)), x.dtype));
 }
 
 const ARG: Op<{ readonly kind: "max" | "min"; readonly axes: readonly number[] }> = {

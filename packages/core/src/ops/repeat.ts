@@ -9,7 +9,7 @@ import { checkAxis, checkInteger, checkList, checkOptions, checkTensor } from ".
 import { concat } from "./place.ts";
 import { expandTo } from "./programs.ts";
 import { reshape, slice } from "./shape.ts";
-import { withUnitDims } from "./views.ts";
+import { ownResult, withUnitDims } from "./views.ts";
 
 /** Repeats the whole of x along each dimension; missing counts in front are 1, further ones make new dimensions. */
 export function tile(x: Tensor, repeats: readonly number[]): Tensor {
@@ -94,10 +94,11 @@ export function roll(x: Tensor, options: RollOptions): Tensor {
   return composite([x], () => {
     if (axes === undefined)
       return reshape(rolled(reshape(x, [sizeOf(x.shape)]), shifts[0] as number, 0), x.shape);
-    return axes.reduce<Tensor>(
-      (moved, axis, i) => rolled(moved, shifts[i] as number, checkAxis("roll", axis as number, x.rank)),
+    const moved = axes.reduce<Tensor>(
+      (partial, axis, i) => rolled(partial, shifts[i] as number, checkAxis("roll", axis as number, x.rank)),
       x,
     );
+    return ownResult(x, moved);
   });
 }
 

@@ -12,7 +12,7 @@ import { runFused } from "./fused.ts";
 import type { Op } from "./op.ts";
 import { checkChoice, checkFloat, checkInteger, checkNumber, checkOptions, show } from "./options.ts";
 import { concat, stack } from "./place.ts";
-import { cast } from "./select.ts";
+import { castTo } from "./select.ts";
 import { reshape, slice } from "./shape.ts";
 import { neg } from "./unary.ts";
 
@@ -85,7 +85,7 @@ const ROPE: Op<RopeAttributes> = {
   decompose(inputs, { interleaved, inverse }) {
     const [x, cos, sines] = inputs as readonly [Tensor, Tensor, Tensor];
     const sin = inverse ? neg(sines) : sines;
-    const wide = cast(x, cos.dtype);
+    const wide = castTo(x, cos.dtype);
     const half = (x.shape.at(-1) as number) / 2;
     const lead = x.shape.slice(0, -1);
     const whole = lead.map(() => null);
@@ -94,7 +94,7 @@ const ROPE: Op<RopeAttributes> = {
     const second = interleaved ? slice(pairs, ...whole, null, 1) : slice(pairs, ...whole, [half, 2 * half]);
     const turned = [sub(mul(first, cos), mul(second, sin)), add(mul(second, cos), mul(first, sin))];
     const joined = interleaved ? reshape(stack(turned, -1), x.shape) : concat(turned, -1);
-    return [cast(joined, x.dtype)];
+    return [castTo(joined, x.dtype)];
   },
   gradient: {
     save: ([, cos, sin]) => [cos as Tensor, sin as Tensor],
@@ -208,7 +208,7 @@ function tablesFor(x: Tensor, { tables, offset = 0, base, scaling }: RopeOptions
     );
   }
   const range = [offset, offset + positions] as const;
-  return { cos: cast(slice(cos, range), dtype), sin: cast(slice(sin, range), dtype) };
+  return { cos: castTo(slice(cos, range), dtype), sin: castTo(slice(sin, range), dtype) };
 }
 
 /**

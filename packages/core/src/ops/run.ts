@@ -11,14 +11,18 @@ import { Tensor } from "../tensor/tensor.ts";
 
 const MAX_ELEMENTS = 2 ** 31;
 
+/** Refuses a shape with more elements than kernels can number, of a new tensor or of a view. @throws ShapeError */
+export function checkSize(origin: string, shape: Shape): number {
+  const size = sizeOf(shape);
+  if (size < MAX_ELEMENTS) return size;
+  throw new ShapeError(
+    `${origin}: a tensor of shape [${shape.join(", ")}] has ${size} elements; at most 2^31 - 1 can be addressed.`,
+  );
+}
+
 /** A new tensor with unspecified contents; it has no owner yet. */
 export function allocate(device: Device, dtype: DType, shape: Shape, origin: string): Tensor {
-  const size = sizeOf(shape);
-  if (!(size < MAX_ELEMENTS)) {
-    throw new ShapeError(
-      `${origin}: a tensor of shape [${shape.join(", ")}] has ${size} elements; at most 2^31 - 1 can be addressed.`,
-    );
-  }
+  const size = checkSize(origin, shape);
   const storage = new Storage(device, size * DTYPES[dtype].bytes);
   return new Tensor(storage, contiguousView(storage.buffer, dtype, shape), origin);
 }

@@ -15,7 +15,7 @@ import { checkAxis, checkFloat, checkInteger, checkNumber, checkOptions, checkTe
 import { type MapAttributes, mapOp, perDType } from "./programs.ts";
 import { type Generator, rand } from "./random.ts";
 import { argmax, argmin } from "./reduce.ts";
-import { cast } from "./select.ts";
+import { castTo } from "./select.ts";
 import { softmax } from "./softmax.ts";
 import { topk } from "./sort.ts";
 import { detach, withUnitDims } from "./views.ts";
@@ -73,7 +73,7 @@ export function multinomial(probabilities: Tensor, count: number, options: Multi
   }
   return composite([probabilities], () => {
     const compute = DTYPES[dtype].compute === "f64" ? "f64" : "f32";
-    const weights = cast(detach(probabilities), compute);
+    const weights = castTo(detach(probabilities), compute);
     const lead = shape.slice(0, -1);
     const runs = replacement ? [...lead, count, classes] : shape;
     const source = options.generator === undefined ? {} : { generator: options.generator };
@@ -117,11 +117,11 @@ export function gumbelSoftmax(logits: Tensor, options: GumbelSoftmaxOptions = {}
       backend,
       ...(generator && { generator }),
     });
-    const soft = softmax(div(add(logits, cast(gumbel(u), dtype)), tau), { axis });
+    const soft = softmax(div(add(logits, castTo(gumbel(u), dtype)), tau), { axis });
     if (!hard) return soft;
     const along = shape.map((size, position) => (position === axis ? size : 1));
     const positions = withUnitDims(arange(0, shape[axis] as number, 1, { dtype: "i32", backend }), along);
-    const chosen = cast(equal(positions, argmax(detach(soft), { axis, keepDims: true })), dtype);
+    const chosen = castTo(equal(positions, argmax(detach(soft), { axis, keepDims: true })), dtype);
     return add(sub(chosen, detach(soft)), soft);
   });
 }

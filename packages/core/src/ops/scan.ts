@@ -12,7 +12,7 @@ import { concat } from "./place.ts";
 import { filled, guarded } from "./programs.ts";
 import { sumType } from "./reduce.ts";
 import { allocate, operands } from "./run.ts";
-import { cast, where } from "./select.ts";
+import { castTo, where } from "./select.ts";
 import { flip, slice } from "./shape.ts";
 import { isNaN as isNotANumber, neg } from "./unary.ts";
 import { withUnitDims } from "./views.ts";
@@ -107,7 +107,7 @@ function along(
 /** Running sum along an axis, each element included. bool and integers add up in 32-bit integers. */
 export function cumsum(x: Tensor, options: ScanOptions = {}): Tensor {
   return along("cumsum", x, options, (line, axis, reverse) => {
-    const terms = cast(line, sumType(x.dtype));
+    const terms = castTo(line, sumType(x.dtype));
     return apply(CUMSUM, [terms], { kind: "sum", axis, reverse })[0] as Tensor;
   });
 }
@@ -121,7 +121,7 @@ export function cumprod(x: Tensor, options: ScanOptions = {}): Tensor {
     if (x.requiresGrad) {
       return reverse ? flip(logStepProduct(flip(line, axis), axis), axis) : logStepProduct(line, axis);
     }
-    const factors = cast(line, sumType(x.dtype));
+    const factors = castTo(line, sumType(x.dtype));
     return apply(CUMPROD, [factors], { kind: "prod", axis, reverse })[0] as Tensor;
   });
 }

@@ -10,6 +10,7 @@ import { callElementwise, type Elementwise, elementwise, type Operand } from "./
 import type { Op } from "./op.ts";
 import { checkOptions, checkTensor, show } from "./options.ts";
 import { type MapAttributes, mapOp } from "./programs.ts";
+import { ownResult } from "./views.ts";
 
 const CAST: Op<MapAttributes> = /* @__PURE__ */ mapOp("cast");
 const castPrograms = new Map<string, Program>();
@@ -21,6 +22,11 @@ const castPrograms = new Map<string, Program>();
 export function cast(x: Tensor, dtype: DType): Tensor {
   checkTensor("cast", x);
   checkDType("cast", dtype);
+  return ownResult(x, castTo(x, dtype));
+}
+
+/** {@link cast} for operations: the tensor itself where it has the dtype already. */
+export function castTo(x: Tensor, dtype: DType): Tensor {
   if (x.dtype === dtype) return x;
   const program = castProgram(x.dtype, dtype);
   return apply(CAST, [x], { program, params: [], dtypes: [dtype] })[0] as Tensor;
@@ -71,6 +77,14 @@ export function maskedFill(x: Tensor, mask: Tensor, value: number): Tensor {
   return where(mask, value, x);
 }
 
+/** The integer of a dtype that is nearest to a whole number; fractions make a float of the integers anyway. */
+function withinRange(dtype: DType, bound: number): number {
+  const { range } = DTYPES[dtype];
+  if (range === undefined || dtype === "bool" || !(Number.isInteger(bound) || Math.abs(bound) === Infinity))
+    return bound;
+  return Math.min(Math.max(bound, range[0]), range[1]);
+}
+
 /** Inside the bounds, strictly: PyTorch's gradient on a bound is 0. */
 function clipBody(x: Expr, low: Expr | undefined, high: Expr | undefined): Expr {
   const above = low === undefined ? x : s.max(x, low);
@@ -110,8 +124,12 @@ export function clip<K>(x: Tensor<K>, options: { readonly min?: number; readonly
     if (bound !== undefined && typeof bound !== "number")
       throw new OptionError(`clip: ${name} must be a number, got ${show(bound)}.`);
   }
-  if (min !== undefined && max !== undefined) return callElementwise(CLIP_BOTH, [x, min, max]);
-  if (min !== undefined) return callElementwise(CLIP_LOW, [x, min]);
-  if (max !== undefined) return callElementwise(CLIP_HIGH, [x, max]);
+  checkTensor("clip", x);
+  // A bound that the dtype does not reach limits nothing, or everything.
+  const within = (bound: number): number => withinRange(x.dtype, bound);
+  if (min !== undefined && max !== undefined)
+    return callElementwise(CLIP_BOTH, [x, within(min), within(max)]);
+  if (min !== undefined) return callElementwise(CLIP_LOW, [x, within(min)]);
+  if (max !== undefined) return callElementwise(CLIP_HIGH, [x, within(max)]);
   throw new OptionError("clip: give min, max or both.");
 }

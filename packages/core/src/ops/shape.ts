@@ -7,7 +7,7 @@ import type { Op } from "./op.ts";
 import { checkAxes, checkAxis, checkInteger, checkList, checkOptions, checkTensor, show } from "./options.ts";
 import { place } from "./place.ts";
 import { copied, expandTo } from "./programs.ts";
-import { type Layout, permuteTo, viewOp, withUnitDims } from "./views.ts";
+import { identityView, type Layout, ownResult, permuteTo, viewOp, withUnitDims } from "./views.ts";
 
 const RESHAPE: Op<{ readonly shape: Shape; readonly strides: readonly number[] }> = /* @__PURE__ */ viewOp(
   "reshape",
@@ -69,7 +69,7 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
       `permute: the order must name each of ${x.rank} dimensions once, got ${showShape(order)}.`,
     );
   }
-  return permuteTo(x, axes);
+  return ownResult(x, permuteTo(x, axes));
 }
 
 /** Swaps two dimensions. No copy. */
@@ -77,10 +77,8 @@ export function swapAxes(x: Tensor, a: number, b: number): Tensor {
   checkTensor("swapAxes", x);
   const first = checkAxis("swapAxes", a, x.rank);
   const second = checkAxis("swapAxes", b, x.rank);
-  return permuteTo(
-    x,
-    x.shape.map((_, axis) => (axis === first ? second : axis === second ? first : axis)),
-  );
+  const order = x.shape.map((_, axis) => (axis === first ? second : axis === second ? first : axis));
+  return ownResult(x, permuteTo(x, order));
 }
 
 /** The matrix transpose: the last two dimensions swapped. No copy. */
@@ -96,22 +94,18 @@ export function transpose(x: Tensor): Tensor {
 /** Removes dimensions of size 1: those named, or all. */
 export function squeeze(x: Tensor, axis?: number | readonly number[]): Tensor {
   checkTensor("squeeze", x);
-  if (axis === undefined)
-    return withUnitDims(
-      x,
-      x.shape.filter((size) => size !== 1),
-    );
-  const axes = checkAxes("squeeze", axis, x.rank);
+  const axes =
+    axis === undefined
+      ? x.shape.flatMap((size, position) => (size === 1 ? [position] : []))
+      : checkAxes("squeeze", axis, x.rank);
   for (const one of axes) {
     if (x.shape[one] !== 1)
       throw new ShapeError(
         `squeeze: dimension ${one} of ${showShape(x.shape)} has size ${x.shape[one]}, not 1.`,
       );
   }
-  return withUnitDims(
-    x,
-    x.shape.filter((_, position) => !axes.includes(position)),
-  );
+  const kept = x.shape.filter((_, position) => !axes.includes(position));
+  return ownResult(x, withUnitDims(x, kept));
 }
 
 /** Inserts dimensions of size 1 at positions of the result. */
@@ -121,7 +115,7 @@ export function unsqueeze(x: Tensor, axis: number | readonly number[]): Tensor {
   const axes = checkAxes("unsqueeze", axis ?? Number.NaN, x.rank + count);
   const shape = x.shape.slice();
   for (const one of axes) shape.splice(one, 0, 1);
-  return withUnitDims(x, shape);
+  return ownResult(x, withUnitDims(x, shape));
 }
 
 /** Repeats dimensions of size 1 (and new leading ones) to a shape, -1 keeping a size. No copy. */
@@ -139,7 +133,7 @@ export function expand(x: Tensor, shape: Shape): Tensor {
         (axis < lead || x.shape[axis - lead] === size || x.shape[axis - lead] === 1),
     );
   if (!fits) throw new ShapeError(`expand: ${showShape(x.shape)} does not broadcast to ${showShape(shape)}.`);
-  return expandTo(x, target);
+  return ownResult(x, expandTo(x, target));
 }
 
 /** A stretch of one dimension: `start` (default 0) to before `end` (default the end), negative ones count from the end. */
@@ -159,10 +153,23 @@ interface Cut {
   readonly size: number;
 }
 
-const SLICE: Op<{ readonly cuts: readonly Cut[] }> = /* @__PURE__ */ viewOp(
+interface SliceAttributes {
+  readonly cuts: readonly Cut[];
+  /** Axes of which one position is taken, and which the result does not have. */
+  readonly dropped: readonly number[];
+}
+
+const SLICE: Op<SliceAttributes> = /* @__PURE__ */ viewOp<SliceAttributes>(
   "slice",
-  (view, { cuts }) => cutLayout(view, cuts),
-  (gradient, inputShape, { cuts }) => place(gradient, inputShape, (view) => cutLayout(view, cuts)),
+  (view, { cuts, dropped }) => {
+    const { shape, strides, offset } = cutLayout(view, cuts);
+    const kept = (_: number, axis: number): boolean => !dropped.includes(axis);
+    return { shape: shape.filter(kept), strides: strides.filter(kept), offset };
+  },
+  (gradient, inputShape, { cuts }) => {
+    const sizes = cuts.map(({ size }) => size);
+    return place(withUnitDims(gradient, sizes), inputShape, (view) => cutLayout(view, cuts));
+  },
 );
 
 function cutLayout(view: View, cuts: readonly Cut[]): Layout {
@@ -199,8 +206,8 @@ export function slice(x: Tensor, ...indices: SliceIndex[]): Tensor {
   const whole = cuts.every(
     ({ start, step, size }, axis) => start === 0 && step === 1 && size === x.shape[axis],
   );
-  const part = whole ? x : (apply(SLICE, [x], { cuts })[0] as Tensor);
-  return dropped.length === 0 ? part : squeeze(part, dropped);
+  if (whole && dropped.length === 0) return identityView(x);
+  return apply(SLICE, [x], { cuts, dropped })[0] as Tensor;
 }
 
 function resolveCut(index: SliceIndex, size: number, axis: number): Cut {

@@ -1,8 +1,9 @@
-import { isContiguous, type Shape, sizeOf, type View } from "../backend/view.ts";
+import { isContiguous, type Shape, type View } from "../backend/view.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { apply } from "./apply.ts";
 import type { Op } from "./op.ts";
 import { checkTensor } from "./options.ts";
+import { checkSize } from "./run.ts";
 
 /** Shape, strides and offset of another look at the same buffer. */
 export interface Layout {
@@ -14,6 +15,7 @@ export interface Layout {
 /** A tensor that shares the memory of another under another layout. */
 export function alias(source: Tensor, layout: Layout, origin: string): Tensor {
   const { shape, strides, offset } = layout;
+  const size = checkSize(origin, shape);
   const { buffer, dtype } = source.view;
   const view: View = {
     buffer,
@@ -21,7 +23,7 @@ export function alias(source: Tensor, layout: Layout, origin: string): Tensor {
     shape,
     strides,
     offset,
-    size: sizeOf(shape),
+    size,
     contiguous: isContiguous(shape, strides),
   };
   return new Tensor(source.storage.retain(), view, origin);
@@ -97,6 +99,11 @@ const ALIAS: Op<undefined> = viewOp(
 /** Another handle to the same value, at its own place on the tape. */
 export function identityView(x: Tensor): Tensor {
   return apply(ALIAS, [x], undefined)[0] as Tensor;
+}
+
+/** The result of an operation; a handle of its own where there was nothing to do, so that ending it does not end x. */
+export function ownResult<K>(x: Tensor<K>, result: Tensor<K>): Tensor<K> {
+  return result === x ? (identityView(x) as Tensor<K>) : result;
 }
 
 const DETACH: Op<undefined> = {

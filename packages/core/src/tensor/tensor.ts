@@ -120,6 +120,10 @@ export class Tensor<K = unknown> implements Kinded<K> {
     const before = this.gradient;
     if (value === before) return;
     if (value !== null) {
+      if (!(value instanceof Tensor) || value.dtype !== this.dtype) {
+        const what = value instanceof Tensor ? `one of ${value.dtype}` : String(value);
+        throw new DTypeError(`grad: expected a ${this.dtype} tensor or null, got ${what}.`);
+      }
       value.assertAlive("grad");
       if (value.shape.length !== this.rank || value.shape.some((size, axis) => size !== this.shape[axis])) {
         throw new ShapeError(

@@ -99,13 +99,21 @@ describe("grad and valueAndGrad", () => {
     expect(values(w.grad)).toEqual([6, 8]);
   });
 
-  it("join the graph around them where an argument requires a gradient", () => {
+  it("join the graph around them where createGraph says so, and keep nothing otherwise", () => {
     const x = leaf([1, 2]);
-    const g = grad((p: T) => p.pow(3).sum())(x);
+    const cube = (p: T): T => p.pow(3).sum();
+    const g = grad(cube, { createGraph: true })(x);
     expect(g.requiresGrad).toBe(true);
     g.sum().backward();
     expect(values(x.grad)).toEqual([6, 12]);
-    expect(core.noGrad(() => grad((p: T) => p.pow(3).sum())(x)).requiresGrad).toBe(false);
+    const before = core.memory();
+    for (let step = 0; step < 3; step++) {
+      const [value, gradient] = core.valueAndGrad(cube)(x);
+      expect([value.requiresGrad, gradient.requiresGrad]).toEqual([false, false]);
+      value.dispose();
+      gradient.dispose();
+    }
+    expect(core.memory().liveBuffers).toBe(before.liveBuffers);
   });
 
   it("give each gradient a handle of its own", () => {

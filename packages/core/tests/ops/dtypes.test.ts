@@ -102,10 +102,13 @@ describe("casts", () => {
   });
 
   it(
-    "to its own dtype is the tensor itself",
+    "to its own dtype shares the memory, under a handle of its own",
     scoped(() => {
       const x = of(1);
-      expect(x.cast("f32")).toBe(x);
+      const y = x.cast("f32");
+      expect(y.storage).toBe(x.storage);
+      y.dispose();
+      expect(x.isDisposed).toBe(false);
     }),
   );
 });
