@@ -45,7 +45,7 @@ export interface Backend {
   /** The same at once, where `capabilities.readSync` says so. */
   readSync?(buffer: BackendBuffer, byteOffset: number, byteLength: number): Uint8Array;
 
-  /** Runs a kernel. Only calls that `supports` answered "yes" for, or required kernels on declared dtypes, arrive. */
+  /** Runs a kernel. Core sends only calls that `supports` answered "yes" for, and required kernels on declared dtypes. */
   execute(call: Call): void;
   /** Whether a fused (or epilogue) call can run here. Must be cheap and must not look at buffer contents. */
   supports(call: Call): Support;

@@ -88,7 +88,9 @@ export interface NormCall extends FusedBase {
  * `params[0]` is the scale. Causal is aligned bottom-right. A row with nothing to attend to gives zeros.
  * `forward`: outputs out and the row's log-sum-exp `[batch, heads, queries]` (in f32 where q has 16 bits; minus infinity
  * for a row with nothing to attend to). `backward`: inputs gradient of out, q,
- * k, v, (mask,) out, log-sum-exp; outputs gradients of q, k, v.
+ * k, v, (mask,) out, log-sum-exp; outputs gradients of q, k, v. With a cache, k and v are the filled part of longer
+ * blocks: the elements of a position lie side by side, positions and heads apart. A kernel that reads them as they lie
+ * saves a copy of the cache a step.
  */
 export interface AttentionCall extends FusedBase {
   readonly kernel: "attention";

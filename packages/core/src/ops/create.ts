@@ -1,18 +1,18 @@
 import type { Backend } from "../backend/backend.ts";
-import { contiguousView, type Shape, sizeOf } from "../backend/view.ts";
+import { type Shape, sizeOf } from "../backend/view.ts";
 import { checkDType, DTYPES, type DType, isFloat } from "../dtype.ts";
 import { DTypeError, OptionError, ShapeError } from "../errors.ts";
-import { Storage } from "../memory/storage.ts";
 import { currentDevice, type Device, deviceOf } from "../runtime/device.ts";
 import * as s from "../scalar/expr.ts";
 import { type Program, program } from "../scalar/program.ts";
 import { encode, type HostArray, hostArray } from "../tensor/host.ts";
 import { requireMethods } from "../tensor/ready.ts";
-import { type Nested, Tensor } from "../tensor/tensor.ts";
+import type { Nested, Tensor } from "../tensor/tensor.ts";
 import { apply, settle } from "./apply.ts";
 import type { Op } from "./op.ts";
 import { checkInteger, checkNumber, checkOptions, checkTensor, show } from "./options.ts";
 import { filled, guarded, type MapAttributes, mapOp, perDType } from "./programs.ts";
+import { allocate } from "./run.ts";
 
 /** Options of the functions that make tensors. */
 export interface CreateOptions {
@@ -101,11 +101,10 @@ export function upload(
   shape: Shape,
   dtype: DType,
 ): Tensor {
-  const storage = new Storage(device, values.length * DTYPES[dtype].bytes);
-  const result = new Tensor(storage, contiguousView(storage.buffer, dtype, shape), origin);
+  const result = allocate(device, dtype, shape, origin);
   if (values.length > 0)
-    guarded([result], () => device.backend.write(storage.buffer, 0, encode(values, dtype)));
-  if (DTYPES[dtype].range !== undefined && dtype !== "bool") storage.range = rangeOf(values);
+    guarded([result], () => device.backend.write(result.view.buffer, 0, encode(values, dtype)));
+  if (DTYPES[dtype].range !== undefined && dtype !== "bool") result.storage.range = rangeOf(values);
   settle(result, []);
   return result;
 }

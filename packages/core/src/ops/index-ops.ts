@@ -14,7 +14,7 @@ import { runFused } from "./fused.ts";
 import type { Gradient, Op } from "./op.ts";
 import { checkAxis, checkInteger, checkOptions, checkTensor } from "./options.ts";
 import { copied, expandTo, filled, guarded, identityProgram } from "./programs.ts";
-import { allocate, distinctBuffers, operands, runMap } from "./run.ts";
+import { allocate, distinctBuffers, execute, operands, runMap } from "./run.ts";
 import { cast, castTo } from "./select.ts";
 import { reshape, slice } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
@@ -39,7 +39,7 @@ const GATHER: Op<AxisAttributes> = {
       kernel: "gather",
       attributes: { axis },
     } as const;
-    return guarded([output], () => device.backend.execute(call));
+    return guarded([output], () => execute(device, call));
   },
   gradient: {
     save: ([, index]) => [index as Tensor],
@@ -105,7 +105,7 @@ function runScatter(
     const inputs = [(updates as Tensor).view, (index as Tensor).view];
     if ((updates as Tensor).size === 0 || output.size === 0) return;
     const outputs = [facing(output.view, (index as Tensor).shape, axis)];
-    device.backend.execute({
+    execute(device, {
       kernel: "scatter",
       buffers: distinctBuffers(inputs, outputs),
       inputs,

@@ -9,7 +9,7 @@ import type { Op } from "./op.ts";
 import { checkTensor } from "./options.ts";
 import { fillProgram, guarded, sumToShape } from "./programs.ts";
 import { sum } from "./reduce.ts";
-import { allocate, operands, runMap } from "./run.ts";
+import { allocate, execute, operands, runMap } from "./run.ts";
 import { castTo } from "./select.ts";
 import { reshape, transpose } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
@@ -33,7 +33,7 @@ const MATMUL: Op<undefined> = {
         expandView(left, [...batch, rows, inner]),
         expandView(right, [...batch, inner, columns]),
       ];
-      device.backend.execute({ ...operands(inputs, output), kernel: "matmul" });
+      execute(device, { ...operands(inputs, output), kernel: "matmul" });
     });
   },
   gradient: {

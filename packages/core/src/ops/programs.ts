@@ -11,7 +11,7 @@ import { type Program, program } from "../scalar/program.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply } from "./apply.ts";
 import type { Gradient, GradientContext, Op } from "./op.ts";
-import { allocate, allocateEach, distinctBuffers, runMap, withTemporaries } from "./run.ts";
+import { allocate, allocateEach, distinctBuffers, execute, runMap, withTemporaries } from "./run.ts";
 import { viewOp, withUnitDims } from "./views.ts";
 
 /*
@@ -125,7 +125,7 @@ function forwardReduce(
       return;
     }
     // Written out: spreading objects costs more here than all the rest.
-    device.backend.execute({
+    execute(device, {
       kernel: "reduce",
       program,
       buffers,
@@ -153,7 +153,7 @@ function reduceInParts(
     runMap(device, program, inputs, values, params);
     values.forEach((value, i) => {
       const output = outputs[i] as View;
-      device.backend.execute({
+      execute(device, {
         kernel: "reduce",
         program: identityProgram((program.results[i] as s.Expr).dtype),
         buffers: [value.buffer, output.buffer],

@@ -26,7 +26,7 @@ import {
   type ReduceAttributes,
   reduceOp,
 } from "./programs.ts";
-import { allocate, operands } from "./run.ts";
+import { allocate, execute, operands } from "./run.ts";
 import { castProgram, castTo, where } from "./select.ts";
 import { permute, reshape, slice } from "./shape.ts";
 import { exp, isInf, log } from "./unary.ts";
@@ -313,7 +313,7 @@ const ARG: Op<{ readonly kind: "max" | "min"; readonly axes: readonly number[] }
       kernel: "argReduce",
       attributes: { kind, axes },
     } as const;
-    guarded([output], () => device.backend.execute(call));
+    guarded([output], () => execute(device, call));
     output.storage.range = [0, sizeOf(axes.map((axis) => source.shape[axis] as number)) - 1];
     return [output];
   },

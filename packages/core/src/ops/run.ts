@@ -1,8 +1,8 @@
-import type { Call } from "../backend/call.ts";
+import type { Call, RequiredCall, RequiredKernel } from "../backend/call.ts";
 import { expandView } from "../backend/geometry.ts";
 import { type BackendBuffer, contiguousView, type Shape, sizeOf, type View } from "../backend/view.ts";
 import { DTYPES, type DType } from "../dtype.ts";
-import { ShapeError } from "../errors.ts";
+import { BackendError, ShapeError } from "../errors.ts";
 import { Storage } from "../memory/storage.ts";
 import type { Device } from "../runtime/device.ts";
 import type { Program } from "../scalar/program.ts";
@@ -23,6 +23,8 @@ export function checkSize(origin: string, shape: Shape): number {
 /** A new tensor with unspecified contents; it has no owner yet. */
 export function allocate(device: Device, dtype: DType, shape: Shape, origin: string): Tensor {
   const size = checkSize(origin, shape);
+  // What a backend cannot map it can neither make nor copy nor read back.
+  if (!device.declares("map", dtype)) throw undeclared(device, "map", dtype, origin);
   const storage = new Storage(device, size * DTYPES[dtype].bytes);
   return new Tensor(storage, contiguousView(storage.buffer, dtype, shape), origin);
 }
@@ -51,6 +53,21 @@ export function distinctBuffers(inputs: readonly View[], outputs: readonly View[
     if (!buffers.includes(buffer)) buffers.push(buffer);
   }
   return buffers;
+}
+
+/** Runs a required kernel other than `map`, whose dtypes {@link allocate} looks at. @throws BackendError */
+export function execute(device: Device, call: RequiredCall): void {
+  const { dtype } = (call.inputs[0] ?? call.outputs[0]) as View;
+  if (!device.declares(call.kernel, dtype)) throw undeclared(device, call.kernel, dtype, call.kernel);
+  device.backend.execute(call);
+}
+
+function undeclared(device: Device, kernel: RequiredKernel, dtype: DType, origin: string): BackendError {
+  const able = device.backend.capabilities.dtypes[kernel].join(", ");
+  return new BackendError(
+    `${origin}: backend ${device.label} has no ${dtype} in its kernel "${kernel}", which takes ${able}. Convert with x.cast(…), or use another backend.`,
+    "NF_UNSUPPORTED",
+  );
 }
 
 /** What every call of one output without a program carries. */

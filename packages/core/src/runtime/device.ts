@@ -1,4 +1,6 @@
 import type { Backend } from "../backend/backend.ts";
+import type { RequiredKernel } from "../backend/call.ts";
+import type { DType } from "../dtype.ts";
 import { BackendError } from "../errors.ts";
 import { Pool } from "../memory/pool.ts";
 
@@ -13,10 +15,19 @@ export class Device {
   /** Tensors that the garbage collector found before anything ended them. */
   leaks = 0;
 
+  private readonly dtypes: ReadonlyMap<RequiredKernel, ReadonlySet<DType>>;
+
   constructor(backend: Backend, label: string) {
     this.backend = backend;
+    const declared = Object.entries(backend.capabilities.dtypes) as [RequiredKernel, readonly DType[]][];
+    this.dtypes = new Map(declared.map(([kernel, dtypes]) => [kernel, new Set(dtypes)]));
     this.pool = new Pool(backend);
     this.label = label;
+  }
+
+  /** Whether the backend says that a kernel takes a dtype. */
+  declares(kernel: RequiredKernel, dtype: DType): boolean {
+    return this.dtypes.get(kernel)?.has(dtype) === true;
   }
 }
 

@@ -68,7 +68,9 @@ describe("misuse of every exported operation", () => {
           if (name === "at" && i > 0) continue; // places are numbers and more
           const what = `argument ${i} = ${String(value)}`;
           expect(error, what).toBeInstanceOf(core.NanoFluxError);
-          expect((error as Error).message, what).toMatch(new RegExp(`^${name}: .*expected a tensor( as .*)?, got `));
+          expect((error as Error).message, what).toMatch(
+            new RegExp(`^${name}: .*expected a tensor( as .*)?, got `),
+          );
         }
       }
     });
