@@ -48,13 +48,19 @@ function sourceFingerprint() {
     ...filesUnder(join(root, "types")),
   ];
   for (const { folder } of packages()) {
-    files.push(...filesUnder(join(folder, "src")));
+    for (const sources of ["src", "c", "scripts"]) files.push(...filesUnder(join(folder, sources)));
     files.push(...["package.json", "tsconfig.json", "tsconfig.build.json"].map((name) => join(folder, name)));
   }
   return fingerprint(files.filter(existsSync), process.platform, process.arch);
 }
 
-const isBuilt = () => packages().every(({ folder }) => existsSync(join(folder, "dist", "index.js")));
+/** Every package's JavaScript, and the WebAssembly modules of those that ship some. */
+const isBuilt = () =>
+  packages().every(({ folder, manifest }) =>
+    [join("dist", "index.js"), ...manifest.files.filter((name) => name === "wasm")].every((name) =>
+      existsSync(join(folder, name)),
+    ),
+  );
 
 /** One stage: skipped when its fingerprint is unchanged, else run, timed and remembered. */
 async function stage({ key, title, mark, stillThere, quiet, work, hint }) {

@@ -29,6 +29,7 @@ export function capabilities(maxBufferBytes: number): Capabilities {
       quantizedMatmul: FLOATS,
       mapMany: DTYPE_NAMES,
     },
+    matmulWeights: ["f16", "bf16"],
     readSync: true,
     threads: 1,
     maxBufferBytes,

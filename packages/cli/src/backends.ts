@@ -86,23 +86,27 @@ function isBackend(value: unknown): value is Backend {
 }
 
 /** The backend's factory: own packages export it as `createBackend`, and so does any other. */
-function factoryOf(module: unknown, packageName: string): () => unknown {
+function factoryOf(module: unknown, packageName: string): (options?: object) => unknown {
   if (typeof module === "object" && module !== null && "createBackend" in module) {
     const { createBackend } = module;
-    if (typeof createBackend === "function") return () => createBackend();
+    if (typeof createBackend === "function")
+      return (options) => (options === undefined ? createBackend() : createBackend(options));
   }
   throw new UsageError(
     `The package ${packageName} is no backend: it does not export the function createBackend.`,
   );
 }
 
+/** Makes backends of one package, as many as wanted, with options of its own where given. */
+export type BackendFactory = (options?: object) => Promise<Backend>;
+
 /**
- * Opens a backend by short name or package name.
+ * Finds a backend's package by short name or package name. The factory rejects with a CliError where the backend does
+ * not start.
  *
- * @throws UsageError for a name that means nothing; CliError for a backend that is not installed or does not start,
- * saying what to do
+ * @throws UsageError for a name that means nothing; CliError for a backend that is not installed, saying what to do
  */
-export async function openBackend(name: string, importModule: ImportModule): Promise<Backend> {
+export async function findBackend(name: string, importModule: ImportModule): Promise<BackendFactory> {
   const packageName = packageOf(name);
   let module: unknown;
   try {
@@ -117,16 +121,28 @@ export async function openBackend(name: string, importModule: ImportModule): Pro
     throw new CliError(`The backend "${name}" is not installed: npm install ${packageName}`);
   }
   const create = factoryOf(module, packageName);
-  let backend: unknown;
-  try {
-    backend = await create();
-  } catch (error) {
-    throw new CliError(`The backend "${name}" does not start here: ${messageOf(error)}`, { cause: error });
-  }
-  if (!isBackend(backend)) {
-    throw new UsageError(`The package ${packageName} is no backend: createBackend() gave something else.`);
-  }
-  return backend;
+  return async (options) => {
+    let backend: unknown;
+    try {
+      backend = await create(options);
+    } catch (error) {
+      throw new CliError(`The backend "${name}" does not start here: ${messageOf(error)}`, { cause: error });
+    }
+    if (!isBackend(backend)) {
+      throw new UsageError(`The package ${packageName} is no backend: createBackend() gave something else.`);
+    }
+    return backend;
+  };
+}
+
+/**
+ * Opens a backend by short name or package name.
+ *
+ * @throws UsageError for a name that means nothing; CliError for a backend that is not installed or does not start,
+ * saying what to do
+ */
+export async function openBackend(name: string, importModule: ImportModule): Promise<Backend> {
+  return (await findBackend(name, importModule))();
 }
 
 /**

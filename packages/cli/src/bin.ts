@@ -38,6 +38,10 @@ if (isTooOld(process.versions.node)) {
   process.exitCode = 1;
 } else {
   const signal = stopSignal();
+  // Nobody reads progress and notes any more (`2>&1 >out | head -2`): the results are still wanted.
+  process.stderr.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
   // A reader that has seen enough (`nf backends | head -1`) is no failure.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(0);
@@ -47,6 +51,10 @@ if (isTooOld(process.versions.node)) {
   const { main } = await import("./main.ts");
   process.exitCode = await main({
     argv: process.argv.slice(2),
+    // Looked at when a command reads it: opening it keeps the process from ending.
+    get stdin() {
+      return process.stdin;
+    },
     stdout: process.stdout,
     stderr: process.stderr,
     cwd: process.cwd(),

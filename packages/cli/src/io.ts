@@ -13,6 +13,8 @@ export type ImportModule = (name: string) => Promise<unknown>;
 export interface Io {
   /** Arguments after the name of the command: `["train", "lenet"]`. */
   readonly argv: readonly string[];
+  /** Lines that the user types; absent where there are none. */
+  readonly stdin?: NodeJS.ReadableStream;
   /** Results, and nothing else. */
   readonly stdout: OutputStream;
   /** Progress, notes and errors. */

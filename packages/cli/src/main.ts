@@ -32,6 +32,11 @@ export async function main(io: Io): Promise<number> {
         (await import("./commands/inspect.ts")).runInspect(io, model, options),
       train: async (model, options) =>
         (await import("./commands/train.ts")).runTrain(io, model, options, version()),
+      conformance: async (backend, options) =>
+        (await import("./commands/conformance.ts")).runConformanceCommand(io, backend, options),
+      generate: async (folder, options) =>
+        (await import("./commands/generate.ts")).runGenerate(io, folder, options),
+      chat: async (folder, options) => (await import("./commands/chat.ts")).runChat(io, folder, options),
     },
     (result) => {
       code = result;

@@ -1,9 +1,14 @@
+import type { Level } from "@nf/conformance";
+
 /** The models that the command knows. */
 export const MODEL_NAMES = ["lenet"] as const;
 /** Where the digits come from. */
 export const DATA_NAMES = ["embedded", "mnist"] as const;
 /** The optimisers that `nf train` knows. */
 export const OPTIMIZER_NAMES = ["adam", "sgd"] as const;
+
+/** How far the conformance suite goes. Named here too, because loading the suite takes a while. */
+export const LEVEL_NAMES: readonly Level[] = ["kernels", "inference", "training", "complete"];
 
 /** One of {@link MODEL_NAMES}. */
 export type ModelName = (typeof MODEL_NAMES)[number];
@@ -19,6 +24,25 @@ export const LEARNING_RATES: Readonly<Record<OptimizerName, number>> = { adam: 6
 export interface CommonOptions {
   /** Print one JSON object as the last line of standard output. */
   readonly json?: boolean;
+}
+
+/** Options of `nf conformance --compare`, checked. */
+export interface CompareOptions extends CommonOptions {
+  /** Where values, shapes and choices come from. */
+  readonly seed?: number;
+  /** Examples of each property, or random graphs. */
+  readonly examples?: number;
+}
+
+/** Options of `nf conformance`, checked. */
+export interface ConformanceOptions extends CompareOptions {
+  readonly level: Level;
+  /** Only these families; all when absent. */
+  readonly family?: readonly string[];
+  /** Measure each kernel's speed too. */
+  readonly speed: boolean;
+  /** Two backends whose results are compared, instead of a scorecard. */
+  readonly compare?: readonly string[];
 }
 
 /** Options of `nf train`, checked. */

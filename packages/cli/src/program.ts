@@ -3,20 +3,24 @@ import { SHORT_NAMES } from "./backends.ts";
 import type { Io } from "./io.ts";
 import {
   type CommonOptions,
+  type ConformanceOptions,
   DATA_NAMES,
   LEARNING_RATES,
+  LEVEL_NAMES,
   MODEL_NAMES,
   type ModelName,
   OPTIMIZER_NAMES,
   type TrainOptions,
 } from "./options.ts";
+import { addTextCommands, type TextActions } from "./text-options.ts";
 import { positiveNumber, share, someText, wholeNumber } from "./values.ts";
 
 /** What the commands do; each gives its exit code. */
-export interface Actions {
+export interface Actions extends TextActions {
   backends(options: CommonOptions): Promise<number>;
   inspect(model: ModelName, options: CommonOptions): Promise<number>;
   train(model: ModelName, options: TrainOptions): Promise<number>;
+  conformance(backend: string | undefined, options: ConformanceOptions): Promise<number>;
 }
 
 /** Greatest seed: seeds are unsigned 32-bit numbers. */
@@ -94,6 +98,40 @@ function addTrain(program: Command, actions: Actions, finish: (code: number) => 
     .action(async (name: ModelName, options: TrainOptions) => finish(await actions.train(name, options)));
 }
 
+function addConformance(program: Command, actions: Actions, finish: (code: number) => void): void {
+  program
+    .command("conformance")
+    .summary("check a backend: a scorecard of what it can do and how well")
+    .description(
+      "Run the conformance suite on a backend and print a scorecard: checks passed, failed, skipped and not applicable, " +
+        "the worst error of each family, the speed of each kernel. The exit code is 1 if any check failed. With " +
+        "--compare, print how far the results of two backends are apart instead.",
+    )
+    .addArgument(
+      new Argument("[backend]", `${SHORT_NAMES.join(", ")}, or the name of a package`).argParser(someText),
+    )
+    .addOption(
+      new Option("--compare <backend...>", "compare two backends").conflicts(["level", "family", "speed"]),
+    )
+    .addOption(new Option("--level <level>", "how far to go").choices([...LEVEL_NAMES]).default("complete"))
+    .addOption(new Option("--family <name...>", "only these families of checks"))
+    .addOption(
+      new Option("--examples <n>", "examples of each property (default: 200)").argParser(
+        wholeNumber(1, 1_000_000),
+      ),
+    )
+    .addOption(
+      new Option("--seed <n>", "where values, shapes and choices come from").argParser(
+        wholeNumber(0, MAX_SEED),
+      ),
+    )
+    .addOption(new Option("--no-speed", "do not measure the speed of kernels"))
+    .addOption(json())
+    .action(async (backend: string | undefined, options: ConformanceOptions) =>
+      finish(await actions.conformance(backend, options)),
+    );
+}
+
 /**
  * The command line of `nf`: commands, options, their values and help. It runs nothing by itself.
  *
@@ -106,7 +144,9 @@ export function createProgram(
   finish: (code: number) => void,
 ): Command {
   const program = new Command("nf")
-    .description("NanoFlux: train models, look into them, list the backends of this machine.")
+    .description(
+      "NanoFlux: train models, look into them, write text with them, list and check the backends of this machine.",
+    )
     .version(version, "-V, --version", "print the version")
     .helpOption("-h, --help", "show this help")
     .helpCommand("help [command]", "show the help of a command")
@@ -131,6 +171,8 @@ export function createProgram(
     .addOption(json())
     .action(async (name: ModelName, options: CommonOptions) => finish(await actions.inspect(name, options)));
   addTrain(program, actions, finish);
+  addConformance(program, actions, finish);
+  addTextCommands(program, actions, finish);
   return program;
 }
 
@@ -157,7 +199,9 @@ export function choicesAfter(program: Command, argv: readonly string[], code: st
       return command === undefined
         ? ""
         : `Usage: nf ${command.name()} ${command.usage()}${
-            command.registeredArguments.length === 0 ? "" : `, with <model> ${MODEL_NAMES.join(", ")}`
+            command.registeredArguments.some((argument) => argument.name() === "model")
+              ? `, with <model> ${MODEL_NAMES.join(", ")}`
+              : ""
           }.`;
     default:
       return "";

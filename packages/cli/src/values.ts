@@ -38,6 +38,21 @@ export function positiveNumber(text: string): number {
 }
 
 /**
+ * Reads a number in a range, both ends included.
+ *
+ * @param example a likely one, for the message
+ * @throws InvalidArgumentError saying which numbers are possible
+ */
+export function numberBetween(low: number, high: number, example: number): (text: string) => number {
+  const expected = `a number from ${low} to ${high}, such as ${example}`;
+  return (text) => {
+    const value = parseNumber(text, expected);
+    if (value < low || value > high) throw new InvalidArgumentError(`Expected ${expected}.`);
+    return value;
+  };
+}
+
+/**
  * Reads a share: from 0 to below 1.
  *
  * @throws InvalidArgumentError saying so

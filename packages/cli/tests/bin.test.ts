@@ -116,6 +116,26 @@ describe.skipIf(!built)("the built command", () => {
     expect(performance.now() - begun).toBeGreaterThan(600);
   });
 
+  it("goes on when nobody reads its notes any more", async () => {
+    const argv = [
+      "train",
+      "lenet",
+      "--backend",
+      "cpu",
+      "--epochs",
+      "1",
+      "--limit",
+      "320",
+      "--out",
+      "unread",
+      "--json",
+    ];
+    const { code, stdout } = await start(argv, (_, child) => child.stderr?.destroy());
+    expect(code).toBe(0);
+    expect(JSON.parse(lastLine(stdout))).toMatchObject({ steps: 20, stopped: false });
+    expect(await readdir(join(cwd, "unread"))).toContain("curves.png");
+  });
+
   it("is not hurt by a reader that goes away", async () => {
     const code = await new Promise((resolve) => {
       const child = spawn(process.execPath, [bin, "backends"], { cwd, stdio: ["ignore", "pipe", "ignore"] });

@@ -135,14 +135,44 @@ describe("nf train", () => {
   });
 
   it("does not begin when it was stopped before", async () => {
-    const { code, stderr } = await nf([...QUICK, "--out", "never"], {
-      cwd,
-      importModule,
-      signal: AbortSignal.abort("SIGTERM"),
-    });
+    const stopped = { cwd, importModule, signal: AbortSignal.abort("SIGTERM") };
+    const { code, stdout, stderr } = await nf([...QUICK, "--out", "never"], stopped);
     expect(code).toBe(143);
+    expect(stdout).toBe("");
     expect(stderr).toContain("Stopped before the first step.");
     await expect(readdir(join(cwd, "never"))).rejects.toThrow("ENOENT");
+  });
+
+  it("prints a result of no steps when it was stopped before the first", async () => {
+    const argv = [...QUICK, "--out", "never", "--json", "--seed", "3"];
+    const stopped = { cwd, importModule, signal: AbortSignal.abort("SIGINT") };
+    const { code, stdout } = await nf(argv, stopped);
+    expect(code).toBe(130);
+    const result = JSON.parse(stdout);
+    expect(result).toMatchObject({
+      model: "lenet",
+      backend: "cpu",
+      seed: 3,
+      steps: 0,
+      epochs: 0,
+      stopped: true,
+    });
+    expect(result).toMatchObject({ testAccuracy: null, testLoss: null, out: null, files: [] });
+    const whole = await nf([...QUICK, "--out", "whole", "--json"], { cwd, importModule });
+    expect(Object.keys(JSON.parse(lastLine(whole.stdout)))).toEqual(Object.keys(result));
+    // While something is fetched, too.
+    const controller = new AbortController();
+    vi.stubEnv("NF_DATA_DIR", "");
+    vi.stubEnv("NF_CACHE_DIR", join(cwd, "empty-cache"));
+    vi.stubGlobal("fetch", () => {
+      controller.abort("SIGINT");
+      return Promise.reject(new Error("offline"));
+    });
+    const mnist = ["train", "lenet", "--data", "mnist", "--download", "--json"];
+    const fetching = await nf(mnist, { cwd, importModule, signal: controller.signal });
+    vi.unstubAllGlobals();
+    expect(fetching.code).toBe(130);
+    expect(JSON.parse(lastLine(fetching.stdout))).toMatchObject({ data: "mnist", steps: 0, stopped: true });
   });
 
   it("gives up when the loss is no number, and keeps the curves", async () => {
@@ -162,6 +192,12 @@ describe("nf train", () => {
     expect(code).toBe(1);
     expect(stderr).toContain("The output folder file/runs cannot be written to");
     expect(stderr).toContain("--out");
+  });
+
+  it.skipIf(process.platform !== "linux")("refuses a folder that cannot be made", async () => {
+    const { code, stderr } = await nf([...QUICK, "--out", "/proc/nf-nothing/run"], { cwd, importModule });
+    expect(code).toBe(1);
+    expect(stderr).toContain("The output folder /proc/nf-nothing/run cannot be written to: ENOENT");
   });
 
   it("refuses more images than there are", async () => {

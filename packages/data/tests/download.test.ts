@@ -28,6 +28,8 @@ afterEach(async () => {
 
 const get = (path = "/data.bin", more: Partial<DownloadOptions> = {}): Promise<string> =>
   download(`${server.url}${path}`, { ...options, ...more });
+/** As JavaScript may call it. */
+const call = (...args: readonly unknown[]): Promise<string> => Reflect.apply(download, undefined, args);
 const filesThere = (): Promise<string[]> => readdir(join(folder, "deep"));
 const expectWhole = async (): Promise<void> => {
   // toEqual would take half a second for this many elements.
@@ -57,7 +59,7 @@ describe("download", () => {
     await expectWhole();
   });
 
-  it("never uses a file that was broken later: fetches it again, or fails without it", async () => {
+  it("replaces a file with another checksum once there is a right one, and not before", async () => {
     server.on("/data.bin", whole(body));
     await get();
     await writeFile(file, body.with(1000, 77));
@@ -65,7 +67,12 @@ describe("download", () => {
     await expectWhole();
     await writeFile(file, body.subarray(0, 5));
     await expect(get("/data.bin", { fetch: offline })).rejects.toMatchObject({ code: "NF_DOWNLOAD" });
-    expect(await filesThere()).toEqual([]);
+    expect(await filesThere()).toEqual(["data.bin"]);
+    expect(await readFile(file)).toEqual(Buffer.from(body.subarray(0, 5)));
+    const mistyped = sha256.replace(/^./, (digit) => (digit === "0" ? "1" : "0"));
+    await expect(get("/data.bin", { sha256: mistyped })).rejects.toThrow(/not the right one/);
+    expect(await readFile(file)).toEqual(Buffer.from(body.subarray(0, 5)));
+    expect(await filesThere()).toEqual(["data.bin"]);
   });
 
   it("goes on where a connection was cut", async () => {
@@ -246,14 +253,33 @@ describe("download", () => {
     });
   });
 
+  it.skipIf(process.platform !== "linux")("gives up on a folder that cannot be made", async () => {
+    await expect(get("/data.bin", { file: "/proc/nf-nothing/deep/data.bin" })).rejects.toMatchObject({
+      code: "NF_DOWNLOAD",
+    });
+  });
+
   it("refuses options and addresses it cannot use", async () => {
     const bad = (more: object): Promise<string> =>
       download(`${server.url}/data.bin`, { ...options, ...more });
-    for (const more of [{ sha256: "abc" }, { checksum: "" }]) {
+    const wrong = [
+      { sha256: "abc" },
+      { sha256: undefined },
+      { checksum: "" },
+      { file: undefined },
+      { file: 3 },
+      { file: "" },
+      { bytes: -1 },
+      { timeout: Number.NaN },
+    ];
+    for (const more of wrong) {
       await expect(bad(more)).rejects.toMatchObject({ code: "NF_OPTION" });
     }
-    for (const urls of [[], "data.bin", "file:///etc/hosts"]) {
-      await expect(download(urls, options)).rejects.toMatchObject({ code: "NF_OPTION" });
+    for (const urls of [[], "data.bin", "file:///etc/hosts", 3, undefined, [3]]) {
+      await expect(call(urls, options)).rejects.toMatchObject({ code: "NF_OPTION" });
+    }
+    for (const nothing of [undefined, null, 3]) {
+      await expect(call(`${server.url}/data.bin`, nothing)).rejects.toMatchObject({ code: "NF_OPTION" });
     }
     expect(server.seen).toEqual([]);
   });

@@ -150,7 +150,10 @@ describe("loadImages", () => {
     await loadImages(tiny, { ...options, download: true });
     // A whole, valid file, but not the published one: only the checksum can tell.
     await writeFile(join(folder, "tiny", "a-labels.gz"), idx([6], Uint8Array.of(2, 1, 0, 2, 1, 0)));
+    const broken = await readFile(join(folder, "tiny", "a-labels.gz"));
     await expect(loadImages(tiny, options)).rejects.toMatchObject({ code: "NF_DATA" });
+    // Looking is not writing.
+    expect(await readFile(join(folder, "tiny", "a-labels.gz"))).toEqual(broken);
     expect([...(await loadImages(tiny, { ...options, download: true })).train.labels]).toEqual([
       0, 1, 2, 0, 1, 2,
     ]);
@@ -184,9 +187,15 @@ describe("loadImages", () => {
   });
 
   it("refuses options it does not know", async () => {
-    await expect(mnist(Object.assign({ folder }, { dir: folder }))).rejects.toMatchObject({
-      code: "NF_OPTION",
-    });
+    const wrong = Object.assign({ folder }, { dir: folder });
+    for (const [name, load] of Object.entries({ mnist, fashionMnist })) {
+      const message = expect.stringMatching(new RegExp(`^${name}: unknown option "dir"`));
+      await expect(load(wrong)).rejects.toMatchObject({ code: "NF_OPTION", message });
+    }
+    for (const more of [{ folder: 3 }, { cacheFolder: null }, { mirrors: "https://example.org" }]) {
+      const options: object = more;
+      await expect(loadImages(tiny, options)).rejects.toMatchObject({ code: "NF_OPTION" });
+    }
   });
 
   it("caches where the system keeps caches, or where NF_CACHE_DIR says", () => {

@@ -1,4 +1,4 @@
-import { checkInteger, OptionError, ShapeError, type Tensor } from "@nf/core";
+import { checkInteger, DTypeError, OptionError, ShapeError, Tensor } from "@nf/core";
 
 /** One number for all spatial dimensions, or one for each. */
 export type PerDimension = number | readonly number[];
@@ -21,6 +21,27 @@ export function perDimension(
   return list;
 }
 
+/**
+ * Refuses an input that is no tensor.
+ *
+ * @param layer names the layer; put into words only when something is wrong.
+ * @throws DTypeError
+ */
+export function checkInput(layer: { toString(): string }, input: unknown): void {
+  if (input instanceof Tensor) return;
+  throw new DTypeError(`${layer}: expected a tensor, got ${show(input)}. Make one with tensor(…).`);
+}
+
+/** A value that is not what it should be, for messages. */
+export function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "function") return "a function";
+  if (Array.isArray(value)) return "an array";
+  if (typeof value !== "object" || value === null) return String(value);
+  const { name } = value.constructor ?? {};
+  return name === undefined || name === "Object" ? "an object" : `an object (${name})`;
+}
+
 /** A list as one number when all entries are equal, for messages. */
 export function compact(values: readonly number[]): string {
   return values.every((value) => value === values[0]) ? String(values[0]) : `[${values.join(", ")}]`;
@@ -30,7 +51,7 @@ export function compact(values: readonly number[]): string {
  * Refuses an input that is not `[batch, channels, …]` with `dimensions` spatial dimensions and, where given, `channels`.
  *
  * @param layer names the layer; put into words only when something is wrong.
- * @throws ShapeError
+ * @throws DTypeError, ShapeError
  */
 export function checkSpatial(
   layer: { toString(): string },
@@ -38,6 +59,7 @@ export function checkSpatial(
   dimensions: number,
   channels?: number,
 ): void {
+  checkInput(layer, input);
   if (input.rank !== dimensions + 2) {
     const flat = input.rank === 2 ? " It comes after a Flatten or Linear: put it before." : "";
     const unbatched =

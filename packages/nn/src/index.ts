@@ -58,6 +58,7 @@ export { type BufferOptions, Module } from "./module/module.ts";
 export {
   type LoadOptions,
   type LoadReport,
+  type NotTensor,
   type ShapeMismatch,
   type StateDict,
   StateDictError,

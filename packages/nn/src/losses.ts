@@ -4,6 +4,8 @@ import {
   type ClassLossOptions,
   type CrossEntropyOptions,
   checkChoice,
+  checkInteger,
+  checkNumber,
   checkOptions,
   crossEntropy,
   huberLoss,
@@ -49,7 +51,13 @@ abstract class ClassLoss extends Loss {
 
   constructor(loss: string, options: ClassLossOptions, allowed: readonly string[] = []) {
     super(loss, options, ["weight", "ignoreIndex", ...allowed]);
-    this.ignoreIndex = options.ignoreIndex ?? -100;
+    this.ignoreIndex = checkInteger(
+      loss,
+      "ignoreIndex",
+      options.ignoreIndex ?? -100,
+      -(2 ** 31),
+      2 ** 31 - 1,
+    );
     if (options.weight !== undefined) this.weight = this.registerBuffer("weight", options.weight);
   }
 
@@ -69,7 +77,13 @@ export class CrossEntropyLoss extends ClassLoss {
 
   constructor(options: CrossEntropyOptions = {}) {
     super("CrossEntropyLoss", options, ["labelSmoothing"]);
-    this.labelSmoothing = options.labelSmoothing ?? 0;
+    this.labelSmoothing = checkNumber(
+      "CrossEntropyLoss",
+      "labelSmoothing",
+      options.labelSmoothing ?? 0,
+      0,
+      1,
+    );
   }
 
   override forward(logits: Tensor, target: Tensor): Tensor {
@@ -116,7 +130,7 @@ export class HuberLoss extends Loss {
 
   constructor(options: HuberLossOptions = {}) {
     super("HuberLoss", options, ["delta"]);
-    this.delta = options.delta ?? 1;
+    this.delta = checkNumber("HuberLoss", "delta", options.delta ?? 1, 0);
   }
 
   override forward(input: Tensor, target: Tensor): Tensor {

@@ -101,6 +101,27 @@ Size: 342.4 KiB
     expect(text).toMatch(/^└─ unused \(Linear\) +not called +not called +12$/m);
   });
 
+  it("refuses what is no model, and what is no shape", () => {
+    const call = (...args: readonly unknown[]): (() => unknown) => {
+      return () => Reflect.apply(inspect, undefined, args);
+    };
+    const model = new Linear(4, 2);
+    for (const args of [
+      [3, [4]],
+      [undefined, [4]],
+      [{ forward() {} }, [4]],
+      [model],
+      [model, 4],
+      [model, [-1]],
+      [model, ["4"]],
+      [model, [4], { batch: 0 }],
+      [model, [4], { dtype: "float" }],
+    ])
+      expect(call(...args)).toThrow(expect.objectContaining({ code: "NF_OPTION" }));
+    expect(call(3, [4])).toThrow("inspect: expected a module, got 3.");
+    expect(call(model)).toThrow(/shape of one sample .* got undefined/);
+  });
+
   it("sends the dtype it is told", () => {
     let seen = "";
     class Tokens extends Module {

@@ -128,6 +128,38 @@ describe("wrong use says what to do", () => {
     expect(() => new MaxPool2d(2).forward(zeros([4, 784]))).toThrow(ShapeError);
   });
 
+  it("inputs that are no tensors", () => {
+    const layers = [
+      new Linear(2, 5),
+      new Conv1d(1, 1, 1),
+      new Conv2d(1, 1, 1),
+      new Conv3d(1, 1, 1),
+      new MaxPool1d(2),
+      new MaxPool2d(2),
+      new AvgPool1d(2),
+      new AvgPool2d(2),
+      sequential(new Linear(2, 5)),
+    ];
+    for (const layer of layers)
+      for (const input of [3, undefined, null, [1, 2], { shape: [2] }])
+        expect(() => Reflect.apply(layer.forward, layer, [input]), `${layer}`).toThrow(
+          expect.objectContaining({ code: "NF_DTYPE" }),
+        );
+    expect(() => Reflect.apply(layers[0]!.forward, layers[0], [3])).toThrow(
+      "Linear(2, 5): expected a tensor, got 3. Make one with tensor(…).",
+    );
+  });
+
+  it("layers that are no modules", () => {
+    const build = (...layers: readonly unknown[]): (() => unknown) => {
+      return () => Reflect.apply(sequential, undefined, layers);
+    };
+    expect(build(3)).toThrow(expect.objectContaining({ code: "NF_OPTION" }));
+    expect(build(new ReLU(), undefined)).toThrow(/layer 1 must be a module, got undefined/);
+    expect(build([new ReLU()])).toThrow(/got an array\. Spread it: sequential\(\.\.\.layers\)/);
+    expect(build({ forward: (x: unknown) => x })).toThrow(/got an object/);
+  });
+
   it("the layer of a sequential that failed", () => {
     // Sizes known only at run time are not the compiler's to check.
     const size: number = 5;
@@ -151,6 +183,9 @@ describe("wrong use says what to do", () => {
     const approximate: object = { approximate: "fast" };
     expect(() => new GELU(approximate)).toThrow(/approximate must be one of/);
     expect(() => new Dropout(1.5)).toThrow(/probability/);
+    expect(() => Reflect.construct(Dropout, ["0.5"])).toThrow(/probability/);
+    const slope: object = { negativeSlope: "steep" };
+    expect(() => new LeakyReLU(slope)).toThrow(/negativeSlope must be a number/);
   });
 });
 

@@ -65,6 +65,14 @@ it("binary losses", async () => {
 it("options that a loss does not have", () => {
   const option: object = { weight: tensor([1]) };
   expect(() => new MSELoss(option)).toThrow(/MSELoss: unknown option "weight"/);
+  const build = (Loss: new (options: object) => unknown, options: object) => () => new Loss(options);
+  for (const labelSmoothing of [2, -0.1, Number.NaN, "0.1"])
+    expect(build(CrossEntropyLoss, { labelSmoothing })).toThrow(
+      /CrossEntropyLoss: labelSmoothing must be a number from 0 to 1/,
+    );
+  expect(build(NLLLoss, { ignoreIndex: 0.5 })).toThrow(/NLLLoss: ignoreIndex must be a whole number/);
+  expect(build(HuberLoss, { delta: -1 })).toThrow(/HuberLoss: delta must be a number of at least 0/);
+  expect(build(CrossEntropyLoss, { weight: [1, 2] })).toThrow(/expected a tensor, got an array/);
   const reduction: object = { reduction: "median" };
   expect(() => new L1Loss(reduction)).toThrow(/L1Loss: reduction must be one of/);
 });

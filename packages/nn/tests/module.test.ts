@@ -1,5 +1,5 @@
 import { cpu } from "@nf/backend-cpu";
-import { Generator, mul, ones, parameter, sum, type Tensor, tensor, use, zeros } from "@nf/core";
+import { Generator, memory, mul, ones, parameter, sum, type Tensor, tensor, use, zeros } from "@nf/core";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   Dropout,
@@ -126,6 +126,43 @@ describe("Module", () => {
     ]);
   });
 
+  it("refuses a mode that is neither true nor false", () => {
+    const model = sequential(new Dropout(0.5));
+    expect(() => Reflect.apply(model.train, model, ["no"])).toThrow(
+      expect.objectContaining({
+        code: "NF_OPTION",
+        message: expect.stringMatching(/true or false, got "no"/),
+      }),
+    );
+    expect(model.layers[0].training).toBe(true);
+  });
+
+  it("refuses a buffer that is no tensor", () => {
+    const model = new Everything();
+    expect(() => Reflect.apply(model.registerBuffer, model, ["mean", 3])).toThrow(
+      expect.objectContaining({ code: "NF_DTYPE" }),
+    );
+  });
+
+  it("ends parameters, buffers and gradients with dispose()", () => {
+    const x = ones([2, 3]);
+    const { liveTensors } = memory();
+    for (let round = 0; round < 100; round++) {
+      const model = new Everything();
+      sum(model.forward(x)).backward();
+      model.dispose();
+      expect(model.parameters().every(({ isDisposed }) => isDisposed)).toBe(true);
+      model.constant.dispose();
+      model.dispose();
+    }
+    expect(memory().liveTensors).toBe(liveTensors);
+    const tied = new Tied();
+    tied[Symbol.dispose]();
+    expect(memory().liveTensors).toBe(liveTensors);
+    expect(() => tied.forward(ones([1, 2]))).toThrow(expect.objectContaining({ code: "NF_DEAD_TENSOR" }));
+    x.dispose();
+  });
+
   it("forgets gradients", () => {
     const model = new Linear(2, 1);
     sum(model.forward(ones([1, 2]))).backward();
@@ -189,6 +226,37 @@ describe("state dict", () => {
     });
     expect(await model.bias?.toArray()).toEqual([5]);
     expect(() => model.loadStateDict({ bias: ones([2]) }, { strict: false })).toThrow(/shape of bias/);
+  });
+
+  it("lists what is no tensor with everything else", async () => {
+    const model = sequential(new Linear(2, 3), new Linear(3, 1));
+    const before = await model.layers[0].weight.toArray();
+    const dict = {
+      "0.weight": 3,
+      "0.bias": undefined,
+      "1.weight": { data: [1] },
+      "1.bias": ones([2]),
+      stranger: "text",
+    };
+    const load = (...args: readonly unknown[]): unknown => Reflect.apply(model.loadStateDict, model, args);
+    for (const options of [{}, { strict: false }]) {
+      let message = "";
+      try {
+        load(dict, options);
+      } catch (error) {
+        if (!(error instanceof StateDictError)) throw error;
+        message = error.message;
+        expect(error.notTensors.map(({ name }) => name)).toEqual(["0.weight", "0.bias", "1.weight"]);
+        expect(error.mismatched.map(({ name }) => name)).toEqual(["1.bias"]);
+        expect(error.unexpected).toEqual(["stranger"]);
+      }
+      expect(message).toContain("0.weight: expected a tensor, got 3");
+      expect(message).toContain("0.bias: expected a tensor, got undefined");
+      expect(message).toContain("1.weight: expected a tensor, got an object");
+    }
+    expect(await model.layers[0].weight.toArray()).toEqual(before);
+    for (const nothing of [null, undefined, 3, "weights", ones([1])])
+      expect(() => load(nothing)).toThrow(expect.objectContaining({ code: "NF_OPTION" }));
   });
 
   it("does not take inherited properties for entries", () => {

@@ -1,6 +1,13 @@
-import { checkOptions, noGrad, OptionError, runUpdate, Tensor, zeroGrad } from "@nf/core";
+import { checkOptions, LifetimeError, noGrad, OptionError, runUpdate, Tensor, zeroGrad } from "@nf/core";
 import type { Algorithm } from "./algorithm.ts";
-import { checkSlots, copySlots, newSlot, type OptimizerStateDict, type SavedGroup } from "./state-dict.ts";
+import {
+  checkDict,
+  checkSlots,
+  copySlots,
+  newSlot,
+  type OptimizerStateDict,
+  type SavedGroup,
+} from "./state-dict.ts";
 
 /** Parameters with settings of their own; what is missing comes from the optimiser's options. */
 export type ParamGroup<O> = Readonly<Partial<O>> & { readonly params: Iterable<Tensor> };
@@ -28,6 +35,7 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
   readonly paramGroups: readonly ResolvedGroup<O>[];
   private readonly algorithm: Algorithm<O>;
   private readonly states = new Map<Tensor, ParameterState>();
+  private ended = false;
 
   /** @throws OptionError for unknown options, values out of range, no parameters, or one that appears twice. */
   constructor(algorithm: Algorithm<O>, params: ParamGroups<O>, options: Readonly<Partial<O>>) {
@@ -58,8 +66,13 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
     zeroGrad(this.parameters());
   }
 
-  /** Moves each parameter that has a gradient one step. Leaves nothing behind but its state. */
+  /**
+   * Moves each parameter that has a gradient one step. Leaves nothing behind but its state.
+   *
+   * @throws LifetimeError after `dispose()`.
+   */
   step(): void {
+    this.assertAlive("step");
     const { algorithm } = this;
     noGrad(() => {
       for (const group of this.paramGroups) {
@@ -73,6 +86,7 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
 
   /** The optimiser's state for a checkpoint. The tensors are its own, not copies. */
   stateDict(): OptimizerStateDict {
+    this.assertAlive("stateDict");
     const parameters = this.parameters();
     const state: Record<string, { count: number; slots: Record<string, Tensor> }> = {};
     for (const [index, parameter] of parameters.entries()) {
@@ -93,6 +107,8 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
    */
   loadStateDict(dict: OptimizerStateDict): void {
     const { name, defaults } = this.algorithm;
+    this.assertAlive("loadStateDict");
+    checkDict(name, dict);
     const parameters = this.parameters();
     const sizes = dict.paramGroups.map((group) => group.params.length).join(", ");
     const expected = this.paramGroups.map((group) => group.params.length).join(", ");
@@ -123,8 +139,7 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
       count: saved.count,
       slots: copySlots(saved, parameter),
     }));
-    for (const { slots } of this.states.values()) for (const tensor of slots.values()) tensor.dispose();
-    this.states.clear();
+    this.endState();
     for (const { parameter, count, slots } of copies) this.states.set(parameter, { count, slots });
     for (const [index, settings] of groups.entries()) Object.assign(this.paramGroups[index] as O, settings);
   }
@@ -132,6 +147,30 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
   /** All parameters, group by group. */
   parameters(): readonly Tensor[] {
     return this.paramGroups.flatMap((group) => group.params);
+  }
+
+  /** Ends the tensors that it keeps for the parameters. These live on; the optimiser cannot be used any more. */
+  dispose(): void {
+    this.endState();
+    this.ended = true;
+  }
+
+  /** Ends it with a `using` declaration. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private endState(): void {
+    for (const { slots } of this.states.values()) for (const tensor of slots.values()) tensor.dispose();
+    this.states.clear();
+  }
+
+  private assertAlive(method: string): void {
+    if (!this.ended) return;
+    const { name } = this.algorithm;
+    throw new LifetimeError(
+      `${name} ${method}: dispose() was called on this optimiser. Make a new one for further steps.`,
+    );
   }
 
   private stepOne(group: ResolvedGroup<O>, parameter: Tensor, gradient: Tensor): void {

@@ -1,8 +1,8 @@
 import {
   checkOptions,
   noGrad,
+  OptionError,
   pureUpdate,
-  ShapeError,
   type Tensor,
   type Tree,
   treeLeaves,
@@ -10,13 +10,14 @@ import {
   zerosLike,
 } from "@nf/core";
 import type { Algorithm } from "./algorithm.ts";
+import { pair } from "./pair.ts";
 
 /** What a pure optimiser carries from step to step. */
 export interface PureState {
   /** Steps so far. */
   readonly count: number;
-  /** For each thing it keeps (`expAvg`, …) a tensor for each parameter, in the order of `treeLeaves(params)`. */
-  readonly slots: Readonly<Record<string, readonly Tensor[]>>;
+  /** For each thing it keeps (`expAvg`, …) a tree of the parameters' form. */
+  readonly slots: Readonly<Record<string, Tree>>;
 }
 
 /** Options of {@link PureOptimizer.update}. */
@@ -29,13 +30,18 @@ export interface PureUpdateOptions {
 
 /** An optimiser as two functions of trees: arguments are read, results are new. */
 export interface PureOptimizer {
-  /** The state before the first step. */
+  /**
+   * The state before the first step.
+   *
+   * @throws ShapeError for what is not a tree of tensors.
+   */
   init(params: Tree): PureState;
   /**
    * Parameters and state after a step.
    *
-   * @param grads a tree with as many tensors as `params`, in the same order: what `grad` gives.
-   * @throws ShapeError if the trees do not fit.
+   * @param grads a tree of the form of `params`: what `grad` gives. Tensors belong together by their keys.
+   * @throws ShapeError naming the paths where the trees, or the shapes of their tensors, differ.
+   * @throws OptionError for a state that neither `init` nor `update` of this kind of optimiser gave.
    */
   update<P extends Tree>(
     grads: Tree,
@@ -57,10 +63,10 @@ export function pureOptimizer<O extends { lr: number }>(
   const slotNames = algorithm.slots(settings);
 
   const init = (params: Tree): PureState => {
-    const leaves = treeLeaves(params);
+    pair(`${name} init`, params, []);
     return noGrad(() => ({
       count: 0,
-      slots: record(slotNames, () => leaves.map((leaf) => zerosLike(leaf))),
+      slots: record(slotNames, () => treeMap((leaf) => zerosLike(leaf), params)),
     }));
   };
 
@@ -74,43 +80,47 @@ export function pureOptimizer<O extends { lr: number }>(
     const { lr = settings.lr, donate = false } = stepOptions;
     const now: O = { ...settings, lr };
     algorithm.check(now);
-    const leaves = treeLeaves(params);
-    const gradients = treeLeaves(grads);
-    if (gradients.length !== leaves.length) {
-      throw new ShapeError(`${name} update: ${leaves.length} parameters, but ${gradients.length} gradients.`);
-    }
+    checkState(name, state, slotNames);
+    const rows = pair(`${name} update`, params, [
+      { name: "grads", tree: grads },
+      ...slotNames.map((slot) => ({ name: `state.slots.${slot}`, tree: state.slots[slot] as Tree })),
+    ]);
     const count = state.count + 1;
     const { update: program, numbers } = algorithm.step(now, count, count === 1);
     const result = noGrad((): [P, PureState] => {
-      const rows = leaves.map((leaf, index) =>
-        pureUpdate(
-          program,
-          [leaf, ...slotNames.map((slot) => slotOf(name, state, slot, index))],
-          [gradients[index] as Tensor],
-          numbers,
-        ),
+      const results = rows.map(({ parameter, others: [gradient, ...kept] }) =>
+        pureUpdate(program, [parameter, ...kept], [gradient as Tensor], numbers),
       );
-      let position = 0;
-      const next = treeMap(() => rows[position++]?.[0] as Tensor, params);
-      const slots = record(slotNames, (_slot, index) => rows.map((row) => row[index + 1] as Tensor));
-      return [next, { count, slots }];
+      /** The tensors at one position of all results, in the form of the parameters. */
+      const tree = (position: number): P => {
+        let row = 0;
+        return treeMap(() => results[row++]?.[position] as Tensor, params);
+      };
+      return [tree(0), { count, slots: record(slotNames, (_slot, index) => tree(index + 1)) }];
     });
-    if (donate)
-      for (const tensor of [...leaves, ...gradients, ...Object.values(state.slots).flat()]) tensor.dispose();
+    if (donate) for (const tensor of treeLeaves([params, grads, state.slots])) tensor.dispose();
     return result;
   };
 
   return { init, update };
 }
 
-function slotOf(optimizer: string, state: PureState, slot: string, index: number): Tensor {
-  const tensor = state.slots[slot]?.[index];
-  if (tensor === undefined) {
-    throw new ShapeError(
-      `${optimizer} update: the state has no "${slot}" for parameter ${index}. Make it with init(params).`,
+function checkState(optimizer: string, state: PureState, slotNames: readonly string[]): void {
+  const advice = "Pass what init(params) or the last update gave.";
+  const { count, slots } = state ?? {};
+  if (!Number.isInteger(count) || count < 0 || typeof slots !== "object" || slots === null) {
+    throw new OptionError(
+      `${optimizer} update: the state must be an object with count and slots, got ${
+        state === undefined || state === null ? String(state) : "something else"
+      }. ${advice}`,
     );
   }
-  return tensor;
+  const missing = slotNames.filter((slot) => !Object.hasOwn(slots, slot));
+  if (missing.length > 0) {
+    throw new OptionError(
+      `${optimizer} update: the state has no ${missing.map((slot) => `"${slot}"`).join(", ")}; it is another optimiser's. ${advice}`,
+    );
+  }
 }
 
 function record<T>(keys: readonly string[], value: (key: string, index: number) => T): Record<string, T> {

@@ -1,4 +1,4 @@
-import { assign, follow, noGrad, OptionError, ShapeError, type Tensor, zerosLike } from "@nf/core";
+import { assign, follow, noGrad, OptionError, ShapeError, Tensor, zerosLike } from "@nf/core";
 
 /** An optimiser's state for a checkpoint: what it keeps for each parameter, by the parameter's position over all groups. */
 export interface OptimizerStateDict {
@@ -30,6 +30,29 @@ export function newSlot(parameter: Tensor): Tensor {
   return slot;
 }
 
+/** Refuses what is not an optimiser's state at all. */
+export function checkDict(optimizer: string, dict: OptimizerStateDict): void {
+  const fits =
+    isObject(dict) &&
+    typeof dict.optimizer === "string" &&
+    isObject(dict.state) &&
+    Object.values(dict.state).every((saved) => isObject(saved) && isObject(saved.slots)) &&
+    Array.isArray(dict.paramGroups) &&
+    dict.paramGroups.every(
+      (group: unknown) => isObject(group) && Array.isArray(Reflect.get(group, "params")),
+    );
+  if (!fits) {
+    throw new OptionError(
+      `${optimizer} loadStateDict: expected what stateDict() gives, an object with optimizer, state (count and slots of ` +
+        `each parameter) and paramGroups, got ${isObject(dict) ? "another object" : String(dict)}.`,
+    );
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
+
 /** Refuses saved state that is not a parameter's. */
 export function checkSlots(
   optimizer: string,
@@ -42,7 +65,13 @@ export function checkSlots(
       `${optimizer} loadStateDict: count of parameter ${position} must be a whole number, got ${saved.count}.`,
     );
   }
-  for (const [slot, { shape }] of Object.entries(saved.slots)) {
+  for (const [slot, tensor] of Object.entries(saved.slots)) {
+    if (!(tensor instanceof Tensor)) {
+      throw new OptionError(
+        `${optimizer} loadStateDict: ${slot} of parameter ${position} must be a tensor, got ${String(tensor)}.`,
+      );
+    }
+    const { shape } = tensor;
     if (
       shape.length !== parameter.shape.length ||
       shape.some((size, axis) => size !== parameter.shape[axis])

@@ -137,6 +137,40 @@ describe("state", () => {
     expect(() => new SGD([a, b]).loadStateDict(saved)).toThrow(/groups of \[2\]/);
   });
 
+  it("refuses what is no state", () => {
+    const optimizer = new Adam(pair());
+    const { paramGroups } = optimizer.stateDict();
+    for (const dict of [
+      {},
+      null,
+      undefined,
+      3,
+      { optimizer: "Adam", state: {} },
+      { optimizer: "Adam", state: {}, paramGroups: [{}] },
+      { optimizer: "Adam", state: { 0: {} }, paramGroups },
+      { optimizer: "Adam", state: { 0: { count: 1, slots: { expAvg: 3 } } }, paramGroups },
+    ]) {
+      expect(() => Reflect.apply(optimizer.loadStateDict, optimizer, [dict])).toThrow(
+        expect.objectContaining({ code: "NF_OPTION" }),
+      );
+    }
+  });
+
+  it("ends with dispose(), and the parameters live on", async () => {
+    const [a, b] = pair();
+    const before = memory().liveTensors;
+    const optimizer = new Adam([a, b], { lr: 0.1 });
+    descend(optimizer, 2, squares(a, b));
+    optimizer.zeroGrad();
+    expect(memory().liveTensors).toBe(before + 4);
+    optimizer.dispose();
+    optimizer[Symbol.dispose]();
+    expect(memory().liveTensors).toBe(before);
+    expect(await a.toArray()).toHaveLength(2);
+    for (const use of [() => optimizer.step(), () => optimizer.stateDict()])
+      expect(use).toThrow(expect.objectContaining({ code: "NF_DEAD_TENSOR" }));
+  });
+
   it("follows parameters to another backend", async () => {
     const other = await cpu();
     const run = async (move: boolean): Promise<unknown> => {
@@ -197,8 +231,59 @@ describe("pure", () => {
   it("refuses trees that do not fit", () => {
     const { init, update } = adam();
     const params = [tensor([1])];
-    expect(() => update([], init(params), params)).toThrow(/1 parameters, but 0 gradients/);
-    expect(() => update([tensor([1])], init([]), params)).toThrow(/no "expAvg" for parameter 0/);
+    expect(() => update([], init(params), params)).toThrow(/grads\.0: missing/);
+    expect(() => update([tensor([1])], init([]), params)).toThrow(/state\.slots\.expAvg\.0: missing/);
+    const tree = { w: tensor([1]), deep: { b: tensor([2, 3]), c: [tensor([4])] } };
+    const one = tensor([1]);
+    const wrong = { deep: { b: one, c: { 0: one } }, v: one };
+    let message = "";
+    try {
+      update(wrong, init(tree), tree);
+    } catch (error) {
+      expect(error).toMatchObject({ code: "NF_SHAPE" });
+      message = String(error);
+    }
+    for (const part of [
+      "grads.v: there is no params.v",
+      "grads.w: missing",
+      "grads.deep.b: expected shape [2], got [1]",
+      "grads.deep.c: expected an array, got an object",
+    ])
+      expect(message).toContain(part);
+    const holed: object = { w: null };
+    expect(() => Reflect.apply(init, undefined, [holed])).toThrow(/params\.w: expected a tensor.* got null/);
+    expect(() => Reflect.apply(init, undefined, [])).toThrow(/got undefined/);
+  });
+
+  it("pairs gradients and state with parameters by key, not by position", async () => {
+    const { init, update } = sgd({ lr: 1, momentum: 0.5 });
+    const params = { w: tensor([10]), b: tensor([20]) };
+    const first = update({ b: tensor([1]), w: tensor([2]) }, init(params), params);
+    expect(await first[0].w.toArray()).toEqual([8]);
+    expect(await first[0].b.toArray()).toEqual([19]);
+    // The same parameters, put together in another order.
+    const turned = { b: first[0].b, w: first[0].w };
+    const [second] = update({ w: tensor([0]), b: tensor([0]) }, first[1], turned);
+    expect(await second.w.toArray()).toEqual([7]);
+    expect(await second.b.toArray()).toEqual([18.5]);
+  });
+
+  it("refuses a state that it did not make", () => {
+    const params = { w: tensor([1]) };
+    const { update } = adam();
+    for (const state of [
+      undefined,
+      null,
+      {},
+      3,
+      { count: 0 },
+      { count: -1, slots: {} },
+      sgd().init(params),
+    ]) {
+      const call = (): unknown => Reflect.apply(update, undefined, [params, state, params]);
+      expect(call).toThrow(expect.objectContaining({ code: "NF_OPTION" }));
+      expect(call).toThrow(/Pass what init\(params\) or the last update gave/);
+    }
   });
 });
 

@@ -259,20 +259,7 @@ export function multiplyDirect(
 ): void {
   // Walk B along its shorter stride: as dot products, or row by row into a row of sums.
   if (Math.abs(b.rowStride) <= Math.abs(b.columnStride)) {
-    for (let i = 0; i < rows; i++) {
-      const aRow = a.offset + i * a.rowStride;
-      for (let j = 0; j < columns; j++) {
-        let sum = 0;
-        let at = aRow;
-        let bt = b.offset + j * b.columnStride;
-        for (let k = 0; k < depth; k++) {
-          sum += a.data[at] * b.data[bt];
-          at += a.columnStride;
-          bt += b.rowStride;
-        }
-        out.data[out.offset + i * out.rowStride + j * out.columnStride] = sum;
-      }
-    }
+    for (let i = 0; i < rows; i++) dotProducts(a.offset + i * a.rowStride, i, columns, depth, a, b, out);
     return;
   }
   const sums = workspace.float64("gemm row", columns);
@@ -291,5 +278,58 @@ export function multiplyDirect(
       out.data[to] = sums[j];
       to += out.columnStride;
     }
+  }
+}
+
+/**
+ * One row of a product as dot products, four at a time: a sum has to wait for its last addition, and four sums do not wait
+ * for each other. Each adds up in order, so that the result does not depend on the grouping.
+ */
+function dotProducts(
+  aRow: number,
+  row: number,
+  columns: number,
+  depth: number,
+  a: Matrix<Source>,
+  b: Matrix<Source>,
+  out: Matrix<Source>,
+): void {
+  const { data: left, columnStride: aStep } = a;
+  const { data: right, rowStride: bStep, columnStride: next } = b;
+  let to = out.offset + row * out.rowStride;
+  let j = 0;
+  for (; j + 4 <= columns; j += 4) {
+    let s0 = 0;
+    let s1 = 0;
+    let s2 = 0;
+    let s3 = 0;
+    let at = aRow;
+    let bt = b.offset + j * next;
+    for (let k = 0; k < depth; k++) {
+      const factor = left[at];
+      s0 += factor * right[bt];
+      s1 += factor * right[bt + next];
+      s2 += factor * right[bt + 2 * next];
+      s3 += factor * right[bt + 3 * next];
+      at += aStep;
+      bt += bStep;
+    }
+    out.data[to] = s0;
+    out.data[to + out.columnStride] = s1;
+    out.data[to + 2 * out.columnStride] = s2;
+    out.data[to + 3 * out.columnStride] = s3;
+    to += 4 * out.columnStride;
+  }
+  for (; j < columns; j++) {
+    let sum = 0;
+    let at = aRow;
+    let bt = b.offset + j * next;
+    for (let k = 0; k < depth; k++) {
+      sum += left[at] * right[bt];
+      at += aStep;
+      bt += bStep;
+    }
+    out.data[to] = sum;
+    to += out.columnStride;
   }
 }

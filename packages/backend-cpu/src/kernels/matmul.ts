@@ -11,6 +11,7 @@ import type { Context } from "../context.ts";
 import { floatsOf, isPlainFloat, readDoubles, writeDoubles } from "../dense.ts";
 import type { Workspace } from "../workspace.ts";
 import { type Matrix, multiplyBlocked, multiplyDirect, type Source } from "./gemm.ts";
+import { halfTable } from "./halfs.ts";
 
 /** Multiplications below which a product is not worth packing. */
 const SMALL = 4096;
@@ -39,6 +40,7 @@ export function makeMatmul({ workspace }: Context, map: (call: MapCall) => void)
     const [a, b] = call.inputs as readonly [View, View];
     const out = call.outputs[0] as View;
     if (isInteger(out.dtype)) multiplyIntegers(a, b, out);
+    else if (isWeight(a, b)) multiplyWeight(workspace, a, b, out);
     else multiplyFloats(workspace, a, b, out);
     if (call.program === undefined) return;
     const { buffers, params, outputs, program } = call;
@@ -87,6 +89,45 @@ function multiplyFloats(workspace: Workspace, aView: View, bView: View, outView:
     else multiplyBlocked(folded.rows, columns, depth, aMatrix, bMatrix, outMatrix);
   });
   if (temporary !== undefined) writeDoubles(temporary, outView);
+}
+
+/** A 16-bit matrix stored row after row, `[columns, depth]`, on the right of f32 rows. */
+function isWeight(a: View, b: View): boolean {
+  return (
+    a.dtype === "f32" &&
+    (b.dtype === "bf16" || b.dtype === "f16") &&
+    b.shape.length === 2 &&
+    (b.strides[0] === 1 || b.shape[0] === 1)
+  );
+}
+
+/** Rows of a weight that are widened at a time: as many as stay in a processor's cache with the usual lengths. */
+const WIDENED = 4;
+
+/** Widens a few rows of the weight at a time, so that it never lies in memory as a whole in another form. */
+function multiplyWeight(workspace: Workspace, aView: View, bView: View, outView: View): void {
+  const a = stack<Source>(floatsOf(aView), aView.offset, aView.strides);
+  const out = stack<Source>(floatsOf(outView), outView.offset, outView.strides);
+  const [rows, columns] = outView.shape as readonly [number, number];
+  const depth = aView.shape[1] as number;
+  const next = bView.strides[1] as number;
+  const codes = elementsOf(bView) as Uint16Array;
+  const halfs = bView.dtype === "f16" ? halfTable() : undefined;
+  // bfloat16 is the upper half of a float32, so widening is a shift.
+  const bits = workspace.int32("matmul weight", WIDENED * depth);
+  const data = new Float32Array(bits.buffer);
+  for (let first = 0; first < columns; first += WIDENED) {
+    const count = Math.min(WIDENED, columns - first);
+    for (let j = 0; j < count; j++) {
+      const from = bView.offset + (first + j) * next;
+      const to = j * depth;
+      if (halfs === undefined) for (let k = 0; k < depth; k++) bits[to + k] = codes[from + k] << 16;
+      else for (let k = 0; k < depth; k++) data[to + k] = halfs[codes[from + k]];
+    }
+    const b = { data, offset: 0, rowStride: 1, columnStride: depth };
+    const to = { ...out, offset: out.offset + first * out.columnStride };
+    multiplyDirect(workspace, rows, count, depth, a, b, to);
+  }
 }
 
 function dimensions(

@@ -7,10 +7,10 @@ import { EXIT, type Io, say, stopCode } from "../io.ts";
 import { MODELS } from "../models.ts";
 import type { ModelName, TrainOptions } from "../options.ts";
 import { createProgress } from "../progress/progress.ts";
-import { loadDigits } from "../train/data.ts";
+import { loadDigits, type Splits } from "../train/data.ts";
 import { createRunFolder } from "../train/folder.ts";
 import { writePictures } from "../train/pictures.ts";
-import { detailsOf, pathsIn, pictureText, resultOf, summary } from "../train/report.ts";
+import { detailsOf, nothingDone, pathsIn, pictureText, resultOf, summary } from "../train/report.ts";
 import { createSession, train } from "../train/session.ts";
 
 /** `nf train`: trains, shows how it goes, and writes what came of it into a folder. */
@@ -31,10 +31,6 @@ export async function runTrain(
   );
   try {
     return await runOn(backend, io, name, options, version);
-  } catch (error) {
-    // A download that was stopped, for one, rejects.
-    if (!io.signal.aborted) throw error;
-    return stopped(io, "before the first step");
   } finally {
     await backend.dispose();
   }
@@ -49,8 +45,14 @@ async function runOn(
 ): Promise<number> {
   const note = (line: string) => say(io.stderr, line);
   const started = new Date();
-  const data = await loadDigits(options.data, options.download ?? false, io.signal, note);
-  if (io.signal.aborted) return stopped(io, "before the first step");
+  let data: Splits | undefined;
+  try {
+    data = await loadDigits(options.data, options.download ?? false, io.signal, note);
+  } catch (error) {
+    // A download that was stopped rejects.
+    if (!io.signal.aborted) throw error;
+  }
+  if (data === undefined || io.signal.aborted) return stoppedBefore(backend, io, name, options);
   const session = createSession(name, options, backend, data);
   const folder = await createRunFolder(io.cwd, options.out, name);
   const { model, record, steps } = session;
@@ -78,6 +80,14 @@ async function runOn(
   if (options.json) say(io.stdout, JSON.stringify({ ...result, out: folder.path, files: pathsIn(folder) }));
   else say(io.stdout, summary(session, folder));
   return complete ? EXIT.done : stopped(io, `after step ${count(record.steps.length)} of ${count(steps)}`);
+}
+
+/** Says that nothing was done; for programs by a result like any other. */
+function stoppedBefore(backend: Backend, io: Io, name: ModelName, options: TrainOptions): number {
+  if (options.json) {
+    say(io.stdout, JSON.stringify({ ...nothingDone(name, backend, options), out: null, files: [] }));
+  }
+  return stopped(io, "before the first step");
 }
 
 function stopped(io: Io, when: string): number {

@@ -1,5 +1,6 @@
-import { appendFile, mkdir, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { makeFolder } from "@nf/data/node";
 import { CliError, messageOf } from "../errors.ts";
 
 /** The folder that a run writes into. */
@@ -49,7 +50,7 @@ export async function createRunFolder(
   const folder = resolve(cwd, path);
   const probe = join(folder, ".nf-write-test");
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     await writeFile(probe, "");
     await rm(probe);
     await rm(join(folder, METRICS), { force: true });

@@ -1,6 +1,7 @@
 import { join } from "node:path";
+import type { Backend } from "@nf/core";
 import { count, duration, lossText, percent, table } from "../format.ts";
-import type { ModelName } from "../options.ts";
+import { LEARNING_RATES, type ModelName, type TrainOptions } from "../options.ts";
 import { countRight } from "./evaluate.ts";
 import type { RunFolder } from "./folder.ts";
 import type { PictureText } from "./pictures.ts";
@@ -11,10 +12,11 @@ export interface TrainResult {
   readonly model: ModelName;
   readonly backend: string;
   readonly threads: number;
-  readonly parameters: number;
+  /** Null, as are the images, when the run was stopped before it was set up. */
+  readonly parameters: number | null;
   readonly data: string;
-  readonly trainImages: number;
-  readonly testImages: number;
+  readonly trainImages: number | null;
+  readonly testImages: number | null;
   readonly optimizer: string;
   /** Highest learning rate of the run. */
   readonly learningRate: number;
@@ -37,23 +39,40 @@ export interface TrainResult {
   readonly stopped: boolean;
 }
 
-/** Collects a run's result. */
-export function resultOf(model: ModelName, session: Session, complete: boolean): TrainResult {
-  const { backend, data, options, record } = session;
+/** The result of a run that was stopped before it was set up. */
+export function nothingDone(model: ModelName, backend: Backend, options: TrainOptions): TrainResult {
   return {
     model,
     backend: backend.name,
     threads: backend.capabilities.threads,
-    parameters: session.parameters,
+    parameters: null,
     data: options.data,
-    trainImages: session.images.length,
-    testImages: data.test.length,
+    trainImages: null,
+    testImages: null,
     optimizer: options.optimizer,
-    learningRate: session.learningRate,
+    learningRate: options.lr ?? LEARNING_RATES[options.optimizer],
     batch: options.batch,
     seed: options.seed,
     shift: options.shift,
     labelSmoothing: options.labelSmoothing,
+    steps: 0,
+    epochs: 0,
+    seconds: 0,
+    testAccuracy: null,
+    testLoss: null,
+    stopped: true,
+  };
+}
+
+/** Collects a run's result. */
+export function resultOf(model: ModelName, session: Session, complete: boolean): TrainResult {
+  const { backend, data, options, record } = session;
+  return {
+    ...nothingDone(model, backend, options),
+    parameters: session.parameters,
+    trainImages: session.images.length,
+    testImages: data.test.length,
+    learningRate: session.learningRate,
     steps: record.steps.length,
     epochs: record.epochs.length,
     seconds: record.seconds,

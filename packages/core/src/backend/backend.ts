@@ -7,6 +7,11 @@ export interface Capabilities {
   /** Dtypes of each kernel's views. f32, i32, u32 and bool are required for the required kernels where they make sense. */
   readonly dtypes: Readonly<Record<RequiredKernel, readonly DType[]>> &
     Readonly<Partial<Record<Kernel, readonly DType[]>>>;
+  /**
+   * 16-bit floats that the second operand of a `matmul` may have where the first and the result are f32: weights are then
+   * widened inside the kernel. Default none: core widens them before.
+   */
+  readonly matmulWeights?: readonly DType[];
   /** Whether `readSync` exists and works here. */
   readonly readSync: boolean;
   /** Threads that kernels use. */

@@ -56,7 +56,8 @@ export interface ArgReduceCall extends CallBase {
 /**
  * `matmul`: `[…, M, K] x [..., K, N] -> […, M, N]`. Batch dimensions are already equal (broadcast by stride 0) and a
  * transposed operand shows in its strides. With a program, its input 0 is the product and its further inputs are
- * `inputs[2…]`, each of the output's shape. 16-bit floats accumulate in f32.
+ * `inputs[2…]`, each of the output's shape. 16-bit floats accumulate in f32. Operands and product have one dtype, except
+ * where `capabilities.matmulWeights` says that 16-bit ones may stand on the right of f32.
  */
 export interface MatmulCall extends CallBase {
   readonly kernel: "matmul";

@@ -63,7 +63,7 @@ const CONTRACTS: Contracts = {
     const columns = b.shape.at(-1) as number;
     shapeIs("input 1", b, [...batch, inner, columns], fail);
     shapeIs("output 0", output, [...a.shape.slice(0, -1), columns], fail);
-    dtypeIs("input 1", b, [a.dtype], fail);
+    dtypeIs("input 1", b, a.dtype === "f32" ? ["f32", "f16", "bf16"] : [a.dtype], fail);
     if (program === undefined) {
       dtypeIs("output 0", output, [a.dtype], fail);
       return;

@@ -1,3 +1,4 @@
+import { gradientsEnabled } from "../autograd/tape.ts";
 import { broadcastShapes, expandView, showShape } from "../backend/geometry.ts";
 import { type Shape, sizeOf } from "../backend/view.ts";
 import { DTYPES, promoteTypes } from "../dtype.ts";
@@ -86,13 +87,23 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   if (a.rank === 2 && b.rank === 2 && a.dtype === b.dtype) return product(a, b);
   return composite([a, b], () => {
     const left = castTo(a.rank === 1 ? withUnitDims(a, [1, inner]) : a, dtype);
-    const right = castTo(b.rank === 1 ? withUnitDims(b, [inner, 1]) : b, dtype);
+    const right = keepsWeights(a, b) ? b : castTo(b.rank === 1 ? withUnitDims(b, [inner, 1]) : b, dtype);
     const result = foldBatch(left, right) ?? product(left, right);
     const shape = result.shape.filter(
       (_, axis) => !(a.rank === 1 && axis === result.rank - 2) && !(b.rank === 1 && axis === result.rank - 1),
     );
     return withUnitDims(result, shape);
   });
+}
+
+/**
+ * Whether the backend multiplies with this 16-bit matrix as it is stored. Where its gradient is wanted it is widened
+ * by an operation, which gives the gradient its dtype.
+ */
+function keepsWeights(a: Tensor, b: Tensor): boolean {
+  const weights = a.device.backend.capabilities.matmulWeights;
+  if (weights === undefined || a.dtype !== "f32" || b.rank !== 2 || !weights.includes(b.dtype)) return false;
+  return !(b.requiresGrad && gradientsEnabled());
 }
 
 /** A batch of dense rows times one matrix is one large product instead of many small ones. */

@@ -2,20 +2,11 @@
  * Only the common ones: a bundle carries every method, but a function only where it is imported. */
 export { backward, registerHook } from "../autograd/backward.ts";
 export {
-  elu,
   gelu,
-  hardSigmoid,
-  hardSwish,
-  leakyRelu,
-  logSigmoid,
-  mish,
   relu,
   relu6,
-  selu,
   sigmoid,
   silu,
-  softplus,
-  softsign,
 } from "../ops/activations.ts";
 export { at } from "../ops/at.ts";
 export {
@@ -42,7 +33,6 @@ export {
   pow,
   remainder,
   rightShift,
-  squaredDifference,
   sub,
 } from "../ops/binary.ts";
 export { clone, gather, indexAdd, indexSelect, scatter, scatterAdd, take } from "../ops/index-ops.ts";
@@ -63,7 +53,7 @@ export {
   sum,
   variance as var,
 } from "../ops/reduce.ts";
-export { cummax, cumprod, cumsum } from "../ops/scan.ts";
+export { cumsum } from "../ops/scan.ts";
 export { cast, clip, maskedFill } from "../ops/select.ts";
 export {
   chunk,

@@ -128,6 +128,17 @@ describe("profile of a backend that works asynchronously", () => {
     expect(report.toString()).toMatch(/until each call was done/);
   });
 
+  it.each([false, true])("reads what was there when it was asked, synchronize %s", async (synchronize) => {
+    const backend = profile(await cpu(), { synchronize });
+    await core.use(backend);
+    const x = core.tensor([1, 2]);
+    const before = x.data();
+    core.assign(x, core.tensor([5, 6]));
+    expect([...(await before)]).toEqual([1, 2]);
+    expect([...(await x.data())]).toEqual([5, 6]);
+    await backend.dispose();
+  });
+
   it("brings an error in a queued call out of the next wait, and goes on", async () => {
     const slow = profile(await cpu(), { synchronize: true });
     await core.use(slow);

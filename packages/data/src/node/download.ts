@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { setTimeout as wait } from "node:timers/promises";
-import { checkOptions, OptionError } from "@nf/core";
+import { checkInteger, checkNumber, checkOptions, OptionError } from "@nf/core";
 import { DownloadError } from "../errors.ts";
 import {
   claimPart,
@@ -50,16 +50,16 @@ const FIRST_PAUSE = 100;
 /**
  * Makes sure that a file with this checksum is at `file`: at once, without network, if it is there already; else from
  * the first address that delivers it. Interrupted transfers are resumed, also those of earlier runs. The file appears
- * under its name only whole, verified and synced to disk; one with another checksum is deleted, never used.
+ * under its name only whole, verified and synced to disk. A file with another checksum stays until then, and is replaced.
  *
  * @param urls one address, or several of the same file in order of preference.
  * @returns the path, `options.file`.
+ * @throws OptionError for addresses and options that make no sense, before anything is read or fetched.
  * @throws DownloadError (`NF_DOWNLOAD`) with what went wrong at each address.
  */
 export async function download(urls: string | readonly string[], options: DownloadOptions): Promise<string> {
-  checkOptions("download", options, OPTIONS);
   const addresses = checkAddresses(typeof urls === "string" ? [urls] : urls);
-  const sha256 = checkSha256(options.sha256);
+  const sha256 = checkDownload(options);
   try {
     if (!(await isIntact(options.file, sha256))) await fetchIntact(addresses, { ...options, sha256 });
   } catch (error) {
@@ -104,12 +104,9 @@ async function fetchIntact(addresses: readonly string[], options: DownloadOption
   }
 }
 
-/** Whether the file is there with this checksum. One with another is deleted: it must never be used again. */
+/** Whether the file is there with this checksum. Only looks: one with another may be the user's own. */
 export async function isIntact(file: string, sha256: string): Promise<boolean> {
-  const found = await hashFile(file);
-  if (found === sha256) return true;
-  if (found !== undefined) await rm(file, { force: true });
-  return false;
+  return (await hashFile(file)) === sha256;
 }
 
 /** Fetches the partial file whole and right from one address, or says why not. */
@@ -139,19 +136,37 @@ async function tryAddress(transfer: Transfer, sha256: string): Promise<string | 
 }
 
 function checkAddresses(urls: readonly string[]): readonly string[] {
+  if (!Array.isArray(urls)) {
+    throw new OptionError(`download: expected an address or a list of them, got ${show(urls)}.`);
+  }
   if (urls.length === 0) throw new OptionError("download: there is no address.");
   for (const url of urls) {
-    const protocol = URL.canParse(url) ? new URL(url).protocol : undefined;
+    const protocol = typeof url === "string" && URL.canParse(url) ? new URL(url).protocol : undefined;
     if (protocol !== "http:" && protocol !== "https:") {
-      throw new OptionError(`download: expected an http or https address, got ${JSON.stringify(url)}.`);
+      throw new OptionError(`download: expected an http or https address, got ${show(url)}.`);
     }
   }
   return urls;
 }
 
-function checkSha256(sha256: string): string {
-  if (!/^[0-9a-fA-F]{64}$/.test(sha256)) {
-    throw new OptionError(`download: sha256 must be 64 hexadecimal digits, got ${JSON.stringify(sha256)}.`);
+/** Refuses options that make no sense. Returns the checksum in lower case. */
+function checkDownload(options: DownloadOptions): string {
+  if (options === undefined) {
+    throw new OptionError("download: pass where the file goes and its checksum, as in { file, sha256 }.");
   }
+  checkOptions("download", options, OPTIONS);
+  const { file, sha256, bytes, timeout } = options;
+  if (typeof file !== "string" || file === "") {
+    throw new OptionError(`download: file must be the path that the file goes to, got ${show(file)}.`);
+  }
+  if (typeof sha256 !== "string" || !/^[0-9a-fA-F]{64}$/.test(sha256)) {
+    throw new OptionError(`download: sha256 must be 64 hexadecimal digits, got ${show(sha256)}.`);
+  }
+  if (bytes !== undefined) checkInteger("download", "bytes", bytes, 0);
+  if (timeout !== undefined) checkNumber("download", "timeout", timeout, 0);
   return sha256.toLowerCase();
+}
+
+function show(value: unknown): string {
+  return JSON.stringify(value) ?? String(value);
 }

@@ -25,6 +25,30 @@ export async function fileSize(path: string): Promise<number> {
   }
 }
 
+/**
+ * Makes a folder and those above it, if they are not there.
+ *
+ * @throws the file system's error (`ENOENT`, `EACCES`, `EROFS`, …) where that cannot be done. Node's own recursive
+ * `mkdir` never ends where a file system answers ENOENT for a folder whose parent is there, as `/proc` does.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  if (await isFolder(path)) return;
+  if (dirname(path) !== path) await makeFolder(dirname(path));
+  try {
+    await mkdir(path);
+  } catch (error) {
+    // Another process may have been faster.
+    if (!(await isFolder(path))) throw error;
+  }
+}
+
+function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
 /** Moves a file that was synced into place, so that the new name survives a power cut. */
 export async function moveIntoPlace(from: string, to: string): Promise<void> {
   await rename(from, to);
@@ -47,7 +71,7 @@ let partsMade = 0;
  * never write into one file; what a download that ended or died has left behind is taken over.
  */
 export async function claimPart(file: string): Promise<string> {
-  await mkdir(dirname(file), { recursive: true });
+  await makeFolder(dirname(file));
   const part = `${file}.${process.pid}.${partsMade++}.part`;
   busy.add(part);
   const left = await abandonedParts(file);

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { checkOptions } from "@nf/core";
+import { checkOptions, OptionError } from "@nf/core";
 import { DataError } from "../errors.ts";
 import { FASHION_MNIST, type ImageCollection, MNIST, type RemoteFile } from "../images/collections.ts";
 import type { Normalization } from "../images/dataset.ts";
@@ -50,20 +50,29 @@ const OPTIONS = [
  * @throws DownloadError (`NF_DOWNLOAD`) if no mirror delivers them.
  */
 export function mnist(options: LoadImagesOptions = {}): Promise<ImageSplits> {
-  return loadImages(MNIST, options);
+  return load("mnist", MNIST, options);
 }
 
 /** Fashion-MNIST: 60,000 pictures of clothes to train, 10,000 to test; options as {@link mnist}. */
 export function fashionMnist(options: LoadImagesOptions = {}): Promise<ImageSplits> {
-  return loadImages(FASHION_MNIST, options);
+  return load("fashionMnist", FASHION_MNIST, options);
 }
 
 /** Loads a collection from a folder, the cache or the network, in this order; see {@link mnist}. */
-export async function loadImages(
+export function loadImages(
   collection: ImageCollection,
   options: LoadImagesOptions = {},
 ): Promise<ImageSplits> {
-  checkOptions("loadImages", options, OPTIONS);
+  return load("loadImages", collection, options);
+}
+
+/** @param caller what messages about options name. */
+async function load(
+  caller: string,
+  collection: ImageCollection,
+  options: LoadImagesOptions,
+): Promise<ImageSplits> {
+  checkLoad(caller, options);
   const { normalize } = options;
   const read = { ...(normalize && { normalize }) };
   const files = Object.values(collection.files);
@@ -94,6 +103,18 @@ export async function loadImages(
     ...read,
     source: collection.title,
   });
+}
+
+function checkLoad(caller: string, options: LoadImagesOptions): void {
+  checkOptions(caller, options, OPTIONS);
+  for (const name of ["folder", "cacheFolder"] as const) {
+    const path: unknown = options[name];
+    if (path !== undefined && typeof path !== "string")
+      throw new OptionError(`${caller}: ${name} must be a path, got ${String(path)}.`);
+  }
+  const { mirrors } = options;
+  if (mirrors !== undefined && !(Array.isArray(mirrors) && mirrors.every((one) => typeof one === "string")))
+    throw new OptionError(`${caller}: mirrors must be a list of addresses, got ${String(mirrors)}.`);
 }
 
 async function missingFiles(folder: string, files: readonly RemoteFile[]): Promise<RemoteFile[]> {

@@ -11,6 +11,7 @@ import {
   withGenerator,
   zeros,
 } from "@nf/core";
+import { show } from "../check.ts";
 import { Module } from "../module/module.ts";
 import { fillSlot } from "../module/slots.ts";
 import { blankOf, copyModel, explainPrivate, Hole, type HolePlace } from "./blank.ts";
@@ -201,6 +202,8 @@ function heldBy(hole: Hole, value: Tensor): Tensor {
  * ```
  */
 export function functionalize<M extends Module>(model: M): Functional<M> {
+  if (!(model instanceof Module))
+    throw new OptionError(`functionalize: expected a module, got ${show(model)}.`);
   return {
     structure: new Structure(model),
     params: detached(model.namedParameters()),

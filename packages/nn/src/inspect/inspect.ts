@@ -1,5 +1,6 @@
-import { checkOptions, DTYPES, type DType, type Tensor } from "@nf/core";
-import type { Module } from "../module/module.ts";
+import { checkInteger, checkOptions, DTYPES, type DType, OptionError, type Tensor } from "@nf/core";
+import { show } from "../check.ts";
+import { Module } from "../module/module.ts";
 import { renderTable } from "./table.ts";
 import { type Shapes, traceShapes } from "./trace.ts";
 
@@ -51,6 +52,7 @@ export interface Inspection {
  * the model lives on. Mode and random state are as before afterwards.
  *
  * @param inputShape shape of one sample, without the batch: `[1, 28, 28]`.
+ * @throws OptionError for what is no model, no shape, or an option that makes no sense.
  *
  * @example
  * ```ts no-run
@@ -71,6 +73,18 @@ export function inspectModel(
 ): Inspection {
   checkOptions("inspect", options, ["batch", "dtype"]);
   const { batch = 1, dtype = "f32" } = options;
+  if (!(model instanceof Module)) throw new OptionError(`inspect: expected a module, got ${show(model)}.`);
+  if (!Array.isArray(inputShape)) {
+    throw new OptionError(
+      `inspect: inputShape must be the shape of one sample without the batch, like [1, 28, 28], got ${show(inputShape)}.`,
+    );
+  }
+  for (const size of inputShape) checkInteger("inspect", "each size of inputShape", size, 0);
+  checkInteger("inspect", "batch", batch, 1);
+  if (!Object.hasOwn(DTYPES, dtype))
+    throw new OptionError(
+      `inspect: dtype must be one of ${Object.keys(DTYPES).join(", ")}, got ${show(dtype)}.`,
+    );
   const calls = traceShapes(model, [batch, ...inputShape], dtype);
   const rows: InspectRow[] = [];
   const seen = new Set<Module>();

@@ -1,5 +1,6 @@
 import {
   checkChoice,
+  checkNumber,
   checkOptions,
   gelu,
   leakyRelu,
@@ -88,7 +89,7 @@ export class LeakyReLU extends Layer<unknown, Same> {
   constructor(options: LeakyReLUOptions = {}) {
     super();
     checkOptions("LeakyReLU", options, ["negativeSlope"]);
-    this.negativeSlope = options.negativeSlope ?? 0.01;
+    this.negativeSlope = checkNumber("LeakyReLU", "negativeSlope", options.negativeSlope ?? 0.01);
   }
 
   override forward<K>(input: Tensor<K>): Tensor<K> {

@@ -1,4 +1,5 @@
 import { checkOptions, dropout, type Generator, OptionError, type Tensor } from "@nf/core";
+import { show } from "../check.ts";
 import { Layer, type Same } from "./layer.ts";
 
 /** Options of {@link Dropout}. */
@@ -19,8 +20,8 @@ export class Dropout extends Layer<unknown, Same> {
   constructor(p = 0.5, options: DropoutOptions = {}) {
     super();
     checkOptions("Dropout", options, ["generator"]);
-    if (!(p >= 0 && p <= 1))
-      throw new OptionError(`Dropout: p is a probability from 0 to 1, got ${String(p)}.`);
+    if (typeof p !== "number" || !(p >= 0 && p <= 1))
+      throw new OptionError(`Dropout: p is a probability from 0 to 1, got ${show(p)}.`);
     this.p = p;
     this.generator = options.generator;
   }

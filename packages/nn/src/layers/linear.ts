@@ -10,7 +10,7 @@ import {
   type Tensor,
   zeros,
 } from "@nf/core";
-import { shapeText } from "../check.ts";
+import { checkInput, shapeText } from "../check.ts";
 import { Layer } from "./layer.ts";
 import { resetWeights } from "./reset.ts";
 
@@ -57,6 +57,7 @@ export class Linear<const I extends number = number, const O extends number = nu
   }
 
   override forward(input: Tensor<Flat<I>>): Tensor<Flat<O>> {
+    checkInput(this, input);
     const features = input.shape.at(-1);
     if (features !== this.inFeatures) {
       const advice =

@@ -1,5 +1,6 @@
-import { ShapeError, type Tensor } from "@nf/core";
-import type { Module } from "../module/module.ts";
+import { OptionError, ShapeError, type Tensor } from "@nf/core";
+import { show } from "../check.ts";
+import { Module } from "../module/module.ts";
 import type { Slot } from "../module/slots.ts";
 import {
   type ChainGives,
@@ -18,8 +19,14 @@ export class Sequential<const L extends readonly LayerLike[] = readonly LayerLik
   /** The layers in order. Their parameters are named by position, as in PyTorch: `0.weight`. */
   readonly layers: L;
 
+  /** @throws OptionError for a layer that is no module. */
   constructor(...layers: L) {
     super();
+    for (const [position, layer] of layers.entries()) {
+      if (layer instanceof Module) continue;
+      const advice = Array.isArray(layer) ? " Spread it: sequential(...layers)." : "";
+      throw new OptionError(`sequential: layer ${position} must be a module, got ${show(layer)}.${advice}`);
+    }
     this.layers = layers;
   }
 

@@ -1,4 +1,5 @@
 import { type Backend, checkOptions, type Generator, moveTo, OptionError, Tensor, zeroGrad } from "@nf/core";
+import { checkInput, show } from "../check.ts";
 import { type Slot, slotsOf } from "./slots.ts";
 import { copyState, type LoadOptions, type LoadReport, type StateDict } from "./state-dict.ts";
 
@@ -50,6 +51,7 @@ export abstract class Module {
    */
   registerBuffer(name: string, buffer: Tensor, options: BufferOptions = {}): Tensor {
     checkOptions("registerBuffer", options, ["persistent"]);
+    checkInput(`registerBuffer "${name}"`, buffer);
     if (buffer.requiresGrad || buffer.isParameter) {
       throw new OptionError(
         `registerBuffer: "${name}" is a parameter, or requires a gradient. Pass a detached tensor.`,
@@ -112,8 +114,14 @@ export abstract class Module {
     return this.namedModules().map(([, module]) => module);
   }
 
-  /** Switches this module and all below it to training mode (or, with false, to evaluation). */
+  /**
+   * Switches this module and all below it to training mode (or, with false, to evaluation).
+   *
+   * @throws OptionError for a mode that is neither true nor false.
+   */
   train(mode = true): this {
+    if (typeof mode !== "boolean")
+      throw new OptionError(`${this.constructor.name} train: mode must be true or false, got ${show(mode)}.`);
     for (const module of this.modules()) module.training = mode;
     return this;
   }
@@ -137,7 +145,8 @@ export abstract class Module {
   /**
    * Copies values into the parameters and persistent buffers, converting dtypes.
    *
-   * @throws StateDictError listing all missing and unexpected names and all shapes that differ; nothing is loaded then.
+   * @throws StateDictError listing all missing and unexpected names, all values that are no tensors and all shapes that
+   * differ; nothing is loaded then.
    */
   loadStateDict(dict: StateDict, options: LoadOptions = {}): LoadReport {
     checkOptions("loadStateDict", options, ["strict"]);
@@ -159,6 +168,31 @@ export abstract class Module {
     const tensors = new Set(this.places().map((place) => place.value));
     for (const tensor of tensors) await moveTo(tensor, backend);
     return this;
+  }
+
+  /**
+   * Ends the parameters, buffers and gradients of this module and all below it, so that their memory can be used again.
+   * A model that shares parameters with another one ends them for both. Nothing can be computed with it afterwards.
+   *
+   * @example
+   * ```ts no-run
+   * import { Linear } from "@nf/nn";
+   *
+   * for (const width of [16, 32, 64]) {
+   *   const model = new Linear(8, width);
+   *   // …
+   *   model.dispose();
+   * }
+   * ```
+   */
+  dispose(): void {
+    this.zeroGrad();
+    for (const { value } of this.places()) value.dispose();
+  }
+
+  /** Ends it with a `using` declaration. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 
   /** The layer with what it was made of: `Linear(256, 120)`. Used in messages. */

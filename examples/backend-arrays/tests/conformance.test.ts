@@ -1,0 +1,22 @@
+import { createBackend as createReference } from "@nf/backend-cpu";
+import { conformance } from "@nf/conformance";
+import { describe, expect, it } from "vitest";
+import { createBackend } from "../src/index.ts";
+
+const reasons = new Set<string>();
+
+conformance(createBackend, {
+  describe,
+  it,
+  level: "complete",
+  // The default is 200. Here the fixed cases of every operation matter; the nightly run looks for rare ones.
+  examples: process.env["NF_NIGHTLY"] === "1" ? 200 : 4,
+  limited: (maxBytes) => createBackend({ maxBytes }),
+  reference: createReference,
+  onNotApplicable: (_check, reason) => reasons.add(reason),
+});
+
+it("leaves nothing out but the fused kernels that it does not declare", () => {
+  const others = [...reasons].filter((reason) => !/^no fused \w+|^matmul takes no program/.test(reason));
+  expect(others).toEqual([]);
+});

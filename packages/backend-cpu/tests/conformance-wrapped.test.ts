@@ -1,0 +1,14 @@
+import { profile, validate } from "@nf/core";
+import { examples, suite } from "./conformance.ts";
+
+const few = examples(5, 200);
+
+suite("cpu without generated code", { examples: few }, undefined, false);
+suite("profile(cpu)", { examples: few }, (backend) => profile(backend));
+// Calls run from a queue, so that faults come late and nothing can be read at once.
+suite(
+  "profile(cpu) that waits",
+  { examples: few, families: ["transfer", "scan", "select", "convolution", "errors", "models"] },
+  (backend) => profile(backend, { synchronize: true }),
+);
+suite("validate(cpu)", { examples: few }, (backend) => validate(backend));

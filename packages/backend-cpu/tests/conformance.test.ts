@@ -1,0 +1,3 @@
+import { examples, suite } from "./conformance.ts";
+
+suite("cpu", { examples: examples(200, 10_000) });

@@ -1,0 +1,16 @@
+// Products of matrices of floats (gemm.c), for matmul and for whoever can use one.
+#pragma once
+#include "nf.h"
+
+// A batch of products c = a b: a is rows x depth, b is depth x columns. Matrix i of each stack begins `…_offset[i]`
+// elements after its base; NULL stands for a batch of one. Strides are in elements and may be 0 (a, b) or negative.
+typedef struct Gemm {
+  u32 batch, rows, columns, depth;
+  const f32 *a, *b;
+  f32 *c;
+  const i32 *a_offset, *b_offset, *c_offset;
+  i32 a_row, a_column, b_row, b_column, c_row, c_column;
+} Gemm;
+
+// Runs on all threads; not from inside a part. c must not overlap a or b.
+void gemm_f32(const Gemm *gemm);

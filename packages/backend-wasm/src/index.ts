@@ -1,0 +1,2 @@
+export { createBackend, createBackend as wasm } from "./backend.ts";
+export type { WasmOptions } from "./options.ts";

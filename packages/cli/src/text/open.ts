@@ -1,0 +1,101 @@
+import { randomInt } from "node:crypto";
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { type Backend, OptionError, OutOfMemoryError, use } from "@nf/core";
+import { type GenerateOptions, type LoadedLlama, loadLlama, Sampler } from "@nf/models";
+import { openBackend, openBestBackend } from "../backends.ts";
+import { CliError, messageOf, UsageError } from "../errors.ts";
+import { type Io, say } from "../io.ts";
+import { TEMPERATURE, type TextOptions } from "../text-options.ts";
+
+/** How tokens are chosen, in the words of the library; the seed is drawn where none is given. */
+export function generateOptions(options: TextOptions, signal: AbortSignal): GenerateOptions {
+  const { greedy, maxTokens, stop, repetitionPenalty, frequencyPenalty } = options;
+  const { temperature = TEMPERATURE, topK, topP, minP, seed = randomInt(2 ** 32) } = options;
+  const chosen: GenerateOptions = greedy
+    ? { greedy }
+    : {
+        temperature,
+        seed,
+        ...(topK !== undefined && { topK }),
+        ...(topP !== undefined && { topP }),
+        ...(minP !== undefined && { minP }),
+      };
+  return {
+    ...chosen,
+    ...(repetitionPenalty !== undefined && { repetitionPenalty }),
+    ...(frequencyPenalty !== undefined && { frequencyPenalty }),
+    ...(stop !== undefined && { stop }),
+    maxTokens,
+    signal,
+  };
+}
+
+/** Runs something with a loaded model, and gives the model and its backend back. */
+export async function withModel(
+  io: Io,
+  path: string,
+  options: TextOptions,
+  run: (llama: LoadedLlama, backend: Backend) => Promise<number>,
+): Promise<number> {
+  const folder = resolve(io.cwd, path);
+  if ((await stat(folder).catch(() => undefined)) === undefined) {
+    throw new UsageError(
+      `There is no ${path}. Give a folder with config.json, model.safetensors and tokenizer.json, or with a llama2.c checkpoint and its vocabulary.`,
+    );
+  }
+  const note = (line: string): void => say(io.stderr, line);
+  const backend = await use(
+    options.backend === undefined
+      ? openBestBackend(io.importModule, note)
+      : openBackend(options.backend, io.importModule),
+  );
+  try {
+    const { weights, context } = options;
+    const llama = await asUsage(() =>
+      loadLlama(folder, { weights, ...(context !== undefined && { maxSequenceLength: context }) }),
+    );
+    if (llama.unquantized.length > 0) {
+      note(
+        `${llama.unquantized.length} matrices stay f32: their rows are no whole number of blocks of 32 values.`,
+      );
+    }
+    try {
+      return await run(llama, backend);
+    } finally {
+      llama.dispose();
+    }
+  } finally {
+    await backend.dispose();
+  }
+}
+
+/** What the library refuses as an option came from the arguments. */
+export async function asUsage<T>(work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof OptionError) throw new UsageError(inFlags(messageOf(error)), { cause: error });
+    if (error instanceof OutOfMemoryError) throw new CliError(inFlags(messageOf(error)), { cause: error });
+    throw error;
+  }
+}
+
+/** The library's names of settings as flags. */
+function inFlags(message: string): string {
+  return message
+    .replaceAll(/weights: "(\w+)"/g, "--weights $1")
+    .replaceAll("maxSequenceLength", "--context")
+    .replace(", or raise memoryLimit", "");
+}
+
+/** `12.3 tokens/s`. */
+export function rate(tokensPerSecond: number): string {
+  return `${tokensPerSecond.toFixed(1)} tokens/s`;
+}
+
+/** Refuses options that contradict each other before anything is loaded. */
+export async function checkSampling(options: GenerateOptions): Promise<void> {
+  const { stop: _stop, maxTokens: _maxTokens, signal: _signal, ...sampling } = options;
+  await asUsage(() => new Sampler(sampling));
+}

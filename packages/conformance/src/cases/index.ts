@@ -1,0 +1,43 @@
+import type { Row } from "../model.ts";
+import { activationRows } from "./activations.ts";
+import { attentionRows } from "./attention.ts";
+import { binaryRows } from "./binary.ts";
+import { cellRows } from "./cells.ts";
+import { convolutionRows } from "./convolution.ts";
+import { createRows } from "./create.ts";
+import { indexRows } from "./indexing.ts";
+import { lossRows } from "./losses.ts";
+import { normaliseRows } from "./normalise.ts";
+import { poolingRows } from "./pooling.ts";
+import { productRows } from "./products.ts";
+import { randomRows } from "./random.ts";
+import { reduceRows } from "./reduce.ts";
+import { scanRows } from "./scan.ts";
+import { selectRows } from "./select.ts";
+import { shapeRows } from "./shape.ts";
+import { softmaxRows } from "./softmax.ts";
+import { unaryRows } from "./unary.ts";
+
+/** One row for every operation of core and each of its variants. */
+export function allRows(): readonly Row[] {
+  return [
+    ...unaryRows(),
+    ...activationRows(),
+    ...binaryRows(),
+    ...selectRows(),
+    ...reduceRows(),
+    ...scanRows(),
+    ...productRows(),
+    ...convolutionRows(),
+    ...poolingRows(),
+    ...normaliseRows(),
+    ...softmaxRows(),
+    ...attentionRows(),
+    ...indexRows(),
+    ...shapeRows(),
+    ...lossRows(),
+    ...cellRows(),
+    ...randomRows(),
+    ...createRows(),
+  ];
+}

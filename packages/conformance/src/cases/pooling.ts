@@ -1,0 +1,396 @@
+import type { AvgPoolOptions, MaxPoolOptions, Tensor, UpsampleOptions } from "@nf/core";
+import * as nf from "@nf/core";
+import fc from "fast-check";
+import type { Edge, Instance, Row } from "../model.ts";
+import * as reference from "../reference/nd.ts";
+import { maximum } from "../reference/special.ts";
+import { perAxis, pool } from "../reference/windows.ts";
+import { between, data, edge, FLOATS, optionsText, row, shapesText } from "./define.ts";
+
+const FAMILY = "pooling";
+const greatest = (values: readonly number[]): number => values.reduce(maximum, -Infinity);
+const mean = (values: readonly number[]): number => reference.sum(values) / values.length;
+
+type PoolOptions = MaxPoolOptions & AvgPoolOptions;
+type PoolCall = (x: Tensor, options: PoolOptions) => Tensor;
+
+function instanceOf(
+  call: PoolCall,
+  kind: "max" | "mean",
+  x: readonly number[],
+  options: PoolOptions,
+): Instance {
+  const rank = x.length - 2;
+  const kernel = perAxis(options.kernelSize, rank, 1);
+  return {
+    label: shapesText(x) + optionsText(options),
+    operands: [data(x, { distinct: kind === "max" })],
+    run: ([input]) => call(input!, options),
+    reference: ([input]) => {
+      const geometry = {
+        stride: options.stride === undefined ? kernel : perAxis(options.stride, rank, 1),
+        padding: perAxis(options.padding, rank, 0),
+        dilation: perAxis(options.dilation, rank, 1),
+      };
+      const combine = (values: readonly number[], withPadding: number): number => {
+        if (kind === "max") return greatest(values);
+        return reference.sum(values) / (options.countIncludePad === false ? values.length : withPadding);
+      };
+      return pool(input!, kernel, geometry, options.ceilMode === true, combine);
+    },
+  };
+}
+
+/** Poolings whose window fits the padded input. */
+function anyPool(rank: number, kind: "max" | "mean"): fc.Arbitrary<readonly [number[], PoolOptions]> {
+  const window = fc.record({
+    size: between(1, 3),
+    stride: between(1, 3),
+    dilation: between(1, kind === "max" ? 2 : 1),
+    half: fc.boolean(),
+    room: between(0, rank === 3 ? 2 : 4),
+  });
+  return fc
+    .record({
+      lead: fc.tuple(between(1, 2), between(1, 2)),
+      windows: fc.array(window, { minLength: rank, maxLength: rank }),
+      ceilMode: fc.boolean(),
+      countIncludePad: fc.boolean(),
+    })
+    .map(({ lead, windows, ceilMode, countIncludePad }) => {
+      const padding = windows.map(({ size, half }) => (half ? Math.floor(size / 2) : 0));
+      const x = [
+        ...lead,
+        ...windows.map(({ size, dilation, room }, i) =>
+          Math.max(1, dilation * (size - 1) + 1 - 2 * padding[i]! + room),
+        ),
+      ];
+      const common = {
+        kernelSize: windows.map(({ size }) => size),
+        stride: windows.map(({ stride }) => stride),
+        padding,
+        ceilMode,
+      };
+      return [
+        x,
+        kind === "max"
+          ? { ...common, dilation: windows.map(({ dilation }) => dilation) }
+          : { ...common, countIncludePad },
+      ] as const;
+    });
+}
+
+const POOLS = {
+  maxPool1d: nf.maxPool1d,
+  maxPool2d: nf.maxPool2d,
+  maxPool3d: nf.maxPool3d,
+  avgPool1d: nf.avgPool1d,
+  avgPool2d: nf.avgPool2d,
+  avgPool3d: nf.avgPool3d,
+} as const;
+
+function poolRow(
+  op: "maxPool1d" | "maxPool2d" | "maxPool3d" | "avgPool1d" | "avgPool2d" | "avgPool3d",
+  fixed: readonly (readonly [readonly number[], PoolOptions])[],
+  edges: readonly Edge[] = [],
+): Row {
+  const kind = op.startsWith("max") ? "max" : "mean";
+  const call = POOLS[op] as PoolCall;
+  return row(FAMILY, {
+    op,
+    kernels: kind === "max" ? ["reduce", "argReduce", "gather", "scatter"] : ["reduce"],
+    tolerance: kind === "max" ? "exact" : "composed",
+    magnitude: 2,
+    dtypes: FLOATS,
+    instances: fixed.map(([x, options]) => instanceOf(call, kind, x, options)),
+    arbitrary: anyPool(Number(op.at(-2)), kind).map(([x, options]) => instanceOf(call, kind, x, options)),
+    edges,
+  });
+}
+
+const image = (values: readonly number[], height: number, width: number): reference.Nd =>
+  reference.nd([1, 1, height, width], values);
+
+/** Windows along one dimension of an adaptive pooling: from floor(i in / out) to before ceil((i + 1) in / out). */
+function adaptive(
+  x: reference.Nd,
+  sizes: readonly number[],
+  f: (values: readonly number[]) => number,
+): reference.Nd {
+  const spatial = x.shape.slice(2);
+  return reference.build([...x.shape.slice(0, 2), ...sizes], ([n, c, ...place]) => {
+    const starts = place.map((p, i) => Math.floor((p * spatial[i]!) / sizes[i]!));
+    const ends = place.map((p, i) => Math.ceil(((p + 1) * spatial[i]!) / sizes[i]!));
+    const shape = starts.map((start, i) => ends[i]! - start);
+    const values = Array.from({ length: reference.count(shape) }, (_, k) =>
+      reference.at(x, [n!, c!, ...reference.indexAt(shape, k).map((step, i) => starts[i]! + step)]),
+    );
+    return f(values);
+  });
+}
+
+const ADAPTIVE = {
+  adaptiveAvgPool1d: nf.adaptiveAvgPool1d,
+  adaptiveAvgPool2d: nf.adaptiveAvgPool2d,
+  adaptiveMaxPool1d: nf.adaptiveMaxPool1d,
+  adaptiveMaxPool2d: nf.adaptiveMaxPool2d,
+} as const;
+
+function adaptiveRow(
+  op: "adaptiveAvgPool1d" | "adaptiveAvgPool2d" | "adaptiveMaxPool1d" | "adaptiveMaxPool2d",
+): Row {
+  const rank = Number(op.at(-2));
+  const max = op.includes("Max");
+  const instance = ([x, sizes]: readonly [readonly number[], readonly number[]]): Instance => ({
+    label: `${shapesText(x)} to ${shapesText(sizes)}`,
+    operands: [data(x, { distinct: max })],
+    run: ([input]) => ADAPTIVE[op](input!, { outputSize: sizes }),
+    reference: ([input]) => adaptive(input!, sizes, max ? greatest : mean),
+  });
+  const fixed: readonly (readonly [readonly number[], readonly number[]])[] =
+    rank === 1
+      ? [
+          [[2, 2, 7], [3]],
+          [[1, 1, 6], [2]],
+          [[1, 2, 3], [5]],
+        ]
+      : [
+          [
+            [1, 2, 5, 7],
+            [3, 2],
+          ],
+          [
+            [1, 1, 4, 6],
+            [2, 3],
+          ],
+          [
+            [2, 1, 3, 2],
+            [1, 1],
+          ],
+        ];
+  const each = (low: number, high: number): fc.Arbitrary<number[]> =>
+    fc.array(between(low, high), { minLength: rank, maxLength: rank });
+  return row(FAMILY, {
+    op,
+    kernels: max ? ["reduce", "argReduce", "gather", "scatter"] : ["reduce", "gather", "scatter"],
+    tolerance: max ? "exact" : "composed",
+    magnitude: 4,
+    instances: fixed.map(instance),
+    arbitrary: fc
+      .tuple(between(1, 2), between(1, 2), each(1, 7), each(1, 5))
+      .map(([n, c, spatial, sizes]) => instance([[n, c, ...spatial], sizes])),
+  });
+}
+
+const GLOBAL = { globalAvgPool: nf.globalAvgPool, globalMaxPool: nf.globalMaxPool } as const;
+
+function globalRow(op: "globalAvgPool" | "globalMaxPool"): Row {
+  const max = op === "globalMaxPool";
+  const instance = ([x, keepDims]: readonly [readonly number[], boolean]): Instance => ({
+    label: shapesText(x) + (keepDims ? " keepDims" : ""),
+    operands: [data(x, { distinct: max })],
+    run: ([input]) => GLOBAL[op](input!, { keepDims }),
+    reference: ([input]) =>
+      reference.reduce(
+        input!,
+        x.slice(2).map((_, i) => i + 2),
+        keepDims,
+        max ? greatest : mean,
+      ),
+  });
+  return row(FAMILY, {
+    op,
+    kernels: ["reduce"],
+    tolerance: max ? "exact" : "composed",
+    magnitude: 2,
+    instances: [instance([[2, 3, 4], false]), instance([[2, 3, 4, 5], true]), instance([[1, 1, 1], false])],
+    arbitrary: fc.tuple(fc.array(between(1, 4), { minLength: 3, maxLength: 5 }), fc.boolean()).map(instance),
+  });
+}
+
+/** Places of x that an element of an upsampled dimension lies between, and how near it is to the second. */
+function placeOf(
+  i: number,
+  from: number,
+  to: number,
+  step: number,
+  { mode, alignCorners }: UpsampleOptions,
+): readonly [number, number, number] {
+  if (mode === undefined || mode === "nearest") {
+    const near = Math.min(Math.floor(i * step), from - 1);
+    return [near, near, 0];
+  }
+  const place =
+    alignCorners === true
+      ? to === 1
+        ? 0
+        : (i * (from - 1)) / (to - 1)
+      : Math.max(0, (i + 0.5) * step - 0.5);
+  const low = Math.min(Math.floor(place), from - 1);
+  return [low, Math.min(low + 1, from - 1), place - low];
+}
+
+function upsampleRow(
+  variant: string,
+  fixed: readonly (readonly [readonly number[], UpsampleOptions])[],
+  any: fc.Arbitrary<readonly [readonly number[], UpsampleOptions]>,
+): Row {
+  const instance = ([x, options]: readonly [readonly number[], UpsampleOptions]): Instance => ({
+    label: shapesText(x) + optionsText(options),
+    operands: [data(x)],
+    run: ([input]) => nf.upsample(input!, options),
+    reference: ([input]) => {
+      const spatial = x.slice(2);
+      const factors =
+        options.scaleFactor === undefined ? undefined : perAxis(options.scaleFactor, spatial.length, 1);
+      const sizes =
+        factors === undefined
+          ? perAxis(options.size, spatial.length, 1)
+          : spatial.map((size, i) => Math.floor(size * factors[i]!));
+      return reference.build([...x.slice(0, 2), ...sizes], ([n, c, ...index]) => {
+        const places = index.map((i, axis) => {
+          const step = factors === undefined ? spatial[axis]! / sizes[axis]! : 1 / factors[axis]!;
+          return placeOf(i, spatial[axis]!, sizes[axis]!, step, options);
+        });
+        let total = 0;
+        for (let corner = 0; corner < 2 ** places.length; corner++) {
+          const weight = places.reduce(
+            (product, [, , share], axis) => product * ((corner >> axis) & 1 ? share : 1 - share),
+            1,
+          );
+          if (weight !== 0)
+            total +=
+              weight *
+              reference.at(input!, [
+                n!,
+                c!,
+                ...places.map(([low, high], axis) => ((corner >> axis) & 1 ? high : low)),
+              ]);
+        }
+        return total;
+      });
+    },
+  });
+  return row(FAMILY, {
+    op: "upsample",
+    variant,
+    kernels: ["gather", "scatter"],
+    tolerance: variant === "nearest" ? "exact" : "composed",
+    magnitude: 2,
+    instances: fixed.map(instance),
+    arbitrary: any.map(instance),
+  });
+}
+
+/** Pooling, and its reverse, upsampling. */
+export function poolingRows(): readonly Row[] {
+  const size = between(1, 4);
+  const scales = fc.constantFrom(1, 2, 3, 1.5, 0.5);
+  const linear = fc.tuple(size, size, between(2, 5), between(1, 8), fc.boolean());
+  const bilinear = fc.tuple(size, between(2, 4), between(2, 4), between(1, 6), between(1, 6), fc.boolean());
+  return [
+    poolRow("maxPool1d", [
+      [[2, 3, 7], { kernelSize: 2 }],
+      [[1, 2, 6], { kernelSize: 3, stride: 2, padding: 1 }],
+      [[1, 1, 7], { kernelSize: 2, dilation: 2, ceilMode: true, stride: 2 }],
+    ]),
+    poolRow(
+      "maxPool2d",
+      [
+        [[2, 2, 4, 6], { kernelSize: 2 }],
+        [[1, 2, 5, 5], { kernelSize: 3, stride: 2, padding: 1 }],
+        [[1, 1, 6, 7], { kernelSize: [2, 3], stride: [1, 2], ceilMode: true }],
+        [[1, 1, 7, 7], { kernelSize: 2, dilation: 2, stride: 1 }],
+        [[1, 1, 3, 3], { kernelSize: 3 }],
+      ],
+      [
+        edge(
+          "NaN propagates",
+          ([x]) => nf.maxPool2d(x!, { kernelSize: 2 }),
+          [image([1, NaN, 2, 3], 2, 2)],
+          [NaN],
+        ),
+        edge(
+          "the first of equals has the gradient",
+          ([x]) => nf.maxPool2d(x!, { kernelSize: 2 }),
+          [image([5, 5, 5, 5], 2, 2)],
+          [5],
+          { grads: [[1, 0, 0, 0]] },
+        ),
+        edge(
+          "padding is below everything",
+          ([x]) => nf.maxPool2d(x!, { kernelSize: 2, padding: 1, stride: 2 }),
+          [image([-1, -2, -3, -4], 2, 2)],
+          [-1, -2, -3, -4],
+          { grads: [[1, 1, 1, 1]] },
+        ),
+        edge(
+          "windows that overlap add their gradients",
+          ([x]) => nf.maxPool2d(x!, { kernelSize: [1, 2], stride: 1 }),
+          [image([1, 9, 2], 1, 3)],
+          [9, 9],
+          { grads: [[0, 2, 0]] },
+        ),
+      ],
+    ),
+    poolRow("maxPool3d", [
+      [[1, 2, 4, 4, 4], { kernelSize: 2 }],
+      [[1, 1, 3, 4, 3], { kernelSize: 2, stride: 1, padding: 1 }],
+    ]),
+    poolRow("avgPool1d", [
+      [[2, 3, 7], { kernelSize: 2 }],
+      [[1, 2, 6], { kernelSize: 3, stride: 2, padding: 1, countIncludePad: false }],
+    ]),
+    poolRow("avgPool2d", [
+      [[2, 2, 4, 6], { kernelSize: 2 }],
+      [[1, 2, 5, 5], { kernelSize: 3, stride: 2, padding: 1 }],
+      [[1, 2, 5, 5], { kernelSize: 3, stride: 2, padding: 1, countIncludePad: false }],
+      [[1, 1, 6, 7], { kernelSize: [2, 3], stride: [2, 2], ceilMode: true }],
+      [[1, 1, 5, 6], { kernelSize: 2, stride: 3, padding: 1, ceilMode: true }],
+    ]),
+    poolRow("avgPool3d", [
+      [[1, 2, 4, 4, 4], { kernelSize: 2 }],
+      [[1, 1, 3, 4, 3], { kernelSize: 2, stride: 1, padding: 1 }],
+    ]),
+    adaptiveRow("adaptiveAvgPool1d"),
+    adaptiveRow("adaptiveAvgPool2d"),
+    adaptiveRow("adaptiveMaxPool1d"),
+    adaptiveRow("adaptiveMaxPool2d"),
+    globalRow("globalAvgPool"),
+    globalRow("globalMaxPool"),
+    upsampleRow(
+      "nearest",
+      [
+        [[1, 2, 3], { scaleFactor: 2 }],
+        [[1, 1, 2, 3], { size: [5, 4] }],
+        [[2, 1, 4, 4], { scaleFactor: [0.5, 1.5] }],
+        [[1, 1, 2, 2, 2], { scaleFactor: 2 }],
+      ],
+      fc
+        .tuple(size, fc.array(between(2, 4), { minLength: 1, maxLength: 2 }), scales)
+        .map(([c, spatial, scaleFactor]) => [[1, c, ...spatial], { scaleFactor }] as const),
+    ),
+    upsampleRow(
+      "linear",
+      [
+        [[1, 2, 3], { scaleFactor: 2, mode: "linear" }],
+        [[1, 1, 4], { size: 7, mode: "linear", alignCorners: true }],
+      ],
+      linear.map(
+        ([n, c, length, to, alignCorners]) =>
+          [[n, c, length], { size: to, mode: "linear", alignCorners }] as const,
+      ),
+    ),
+    upsampleRow(
+      "bilinear",
+      [
+        [[1, 2, 3, 2], { scaleFactor: 2, mode: "bilinear" }],
+        [[1, 1, 3, 4], { size: [5, 3], mode: "bilinear", alignCorners: true }],
+      ],
+      bilinear.map(
+        ([c, h, w, toH, toW, alignCorners]) =>
+          [[1, c, h, w], { size: [toH, toW], mode: "bilinear", alignCorners }] as const,
+      ),
+    ),
+  ];
+}

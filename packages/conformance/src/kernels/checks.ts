@@ -1,0 +1,296 @@
+import { DTYPE_NAMES, type DType, isFloat, type RequiredKernel, type Support } from "@nf/core";
+import fc from "fast-check";
+import { between, shapes } from "../cases/define.ts";
+import { type Check, type Context, NotApplicable, requireDType, undeclared } from "../check.ts";
+import { checkProperty } from "../checks/property.ts";
+import { anyLayout, LAYOUTS, type Layout } from "../layout.ts";
+import { Source } from "../source.ts";
+import { roundTo } from "../values.ts";
+import { formCases, operationCases, parameterCases } from "./map-cases.ts";
+import { layOut } from "./memory.ts";
+import { castCases, randomBitCases, strictCases } from "./number-cases.ts";
+import {
+  argReduceCase,
+  CHOICES,
+  type Choice,
+  epilogueCase,
+  gatherCase,
+  matmulCase,
+  reduceCase,
+  scanCase,
+  scatterCase,
+  sortCase,
+  sumCase,
+} from "./other-cases.ts";
+import { type KernelCase, laidCall, runCase } from "./run.ts";
+
+const FAMILY = "kernels";
+const SHAPES: readonly (readonly number[])[] = [[7], [3, 4], [1, 5, 1], [2, 3, 4], [2, 1, 3, 2, 2]];
+/** Calls of each shape in the fixed cases. */
+const FIXED = 12;
+const NUMBERS = DTYPE_NAMES.filter((dtype) => dtype !== "bool");
+
+type Make = (dtype: DType, shape: readonly number[], choice: Choice, source: Source) => KernelCase;
+
+/** Dtypes that a kernel makes sense for, and its cases. */
+const KERNELS: Readonly<
+  Record<Exclude<RequiredKernel, "map">, { readonly dtypes: readonly DType[]; readonly make: Make }>
+> = {
+  reduce: { dtypes: DTYPE_NAMES, make: reduceCase },
+  argReduce: { dtypes: DTYPE_NAMES, make: argReduceCase },
+  matmul: { dtypes: NUMBERS, make: matmulCase },
+  gather: { dtypes: DTYPE_NAMES, make: gatherCase },
+  scatter: { dtypes: DTYPE_NAMES, make: scatterCase },
+  scan: { dtypes: NUMBERS, make: scanCase },
+  sort: { dtypes: DTYPE_NAMES, make: sortCase },
+};
+
+/** Layouts of the views of a case: all of one kind, then kinds mixed. */
+function mixtures(): readonly (readonly [string, readonly Layout[]])[] {
+  const kinds = Object.entries(LAYOUTS);
+  const alone = kinds.map(([name, layout]) => [`${name} views`, [layout]] as const);
+  const mixed = kinds.map(
+    ([name, layout], i) =>
+      [
+        `${name} and other views`,
+        [layout, kinds[(i + 3) % kinds.length]![1], kinds[(i + 5) % kinds.length]![1]],
+      ] as const,
+  );
+  return [...alone, ...mixed];
+}
+
+async function everyLayout(context: Context, cases: readonly KernelCase[]): Promise<void> {
+  const choices = mixtures();
+  let next = 0;
+  for (const test of cases) {
+    // Every case on dense views and on two other mixtures in turn: all kinds come up many times.
+    for (const i of [0, 1 + (next++ % (choices.length - 1)), 1 + (next++ % (choices.length - 1))]) {
+      const [label, layouts] = choices[i]!;
+      await runCase(context, test, layouts, label);
+    }
+  }
+}
+
+interface Example {
+  readonly shape: readonly number[];
+  readonly choice: number;
+  readonly layouts: readonly Layout[];
+  readonly seed: number;
+}
+
+const anyExample: fc.Arbitrary<Example> = fc.record({
+  shape: shapes(1, 5, 5, 1),
+  choice: between(0, CHOICES - 1),
+  layouts: fc.array(anyLayout, { minLength: 3, maxLength: 3 }),
+  seed: fc.nat(0x7fffffff),
+});
+
+const show = ({ shape, choice, layouts, seed }: Example): string =>
+  `[${shape.join(", ")}], choice ${choice}, values ${seed}, layouts ${JSON.stringify(layouts)}`;
+
+function property(
+  context: Context,
+  cases: (example: Example, source: Source) => readonly KernelCase[],
+): Promise<void> {
+  return checkProperty(
+    context,
+    anyExample,
+    async (batch) => {
+      for (const example of batch) {
+        for (const test of cases(example, new Source(example.seed)))
+          await runCase(context, test, example.layouts, "random layouts");
+      }
+    },
+    show,
+  );
+}
+
+function mapChecks(): Check[] {
+  const common = { family: FAMILY, subject: "map" } as const;
+  const declared = ({ backend }: Context): readonly DType[] =>
+    DTYPE_NAMES.filter((dtype) => undeclared(backend, ["map"], dtype) === undefined);
+  const mapProperty = async (context: Context): Promise<void> => {
+    const types = declared(context);
+    await property(context, ({ shape, choice }, source) => {
+      const dtype = types[choice % types.length]!;
+      const all = [...operationCases(dtype, shape, source), ...formCases(dtype, shape, source)];
+      return [all[choice % all.length]!];
+    });
+  };
+  return [
+    ...DTYPE_NAMES.flatMap((dtype): Check[] => [
+      {
+        ...common,
+        level: "kernels",
+        name: `map: every scalar operation of ${dtype}`,
+        run: (context) => {
+          requireDType(context.backend, ["map"], dtype);
+          return everyLayout(context, operationCases(dtype, [3, 17], new Source(context.seed)));
+        },
+      },
+      {
+        ...common,
+        level: "kernels",
+        name: `map: every form of program, views of every kind, ${dtype}`,
+        run: (context) => {
+          requireDType(context.backend, ["map"], dtype);
+          const source = new Source(context.seed);
+          return everyLayout(
+            context,
+            SHAPES.flatMap((shape) => [
+              ...formCases(dtype, shape, source),
+              ...parameterCases(dtype, shape, source),
+            ]),
+          );
+        },
+      },
+      {
+        ...common,
+        level: "kernels",
+        name: `map: ${dtype} to every dtype`,
+        run: (context) => {
+          requireDType(context.backend, ["map"], dtype);
+          return everyLayout(context, castCases(dtype, declared(context), [5, 23], new Source(context.seed)));
+        },
+      },
+    ]),
+    ...(["f32", "f64"] as const).map(
+      (dtype): Check => ({
+        ...common,
+        level: "kernels",
+        name: `map: strict programs of ${dtype}`,
+        run: (context) => {
+          requireDType(context.backend, ["map"], dtype);
+          return everyLayout(context, strictCases(dtype, [4, 50], new Source(context.seed)));
+        },
+      }),
+    ),
+    {
+      ...common,
+      level: "kernels",
+      name: "map: random bits",
+      run: (context) => everyLayout(context, randomBitCases(new Source(context.seed))),
+    },
+    {
+      ...common,
+      level: "kernels",
+      name: "map: long lines",
+      run: (context) => everyLayout(context, formCases("f32", [2, 2500], new Source(context.seed))),
+    },
+    { ...common, level: "complete", name: "map on random examples", run: mapProperty },
+  ];
+}
+
+function supports(support: Support): string | undefined {
+  return typeof support === "string" ? undefined : support.reason;
+}
+
+/** A product with an epilogue, on the backends that take one. */
+async function epilogue(context: Context): Promise<void> {
+  const { backend, seed } = context;
+  const source = new Source(seed);
+  const types = NUMBERS.filter(
+    (dtype) => isFloat(dtype) && undeclared(backend, ["matmul"], dtype) === undefined,
+  );
+  let ran = 0;
+  let reason = "matmul declares no float dtype";
+  for (const dtype of types) {
+    for (const shape of [
+      [4, 3, 5],
+      [2, 3, 4, 2],
+    ]) {
+      const test = epilogueCase(dtype, shape, source);
+      const inputs = test.inputs.map(({ dtype: own, values }) =>
+        layOut(backend, own, values, LAYOUTS["contiguous"]!),
+      );
+      const outputs = test.outputs.map(({ dtype: own, values }) =>
+        layOut(backend, own, values, LAYOUTS["contiguous"]!),
+      );
+      const declined = supports(backend.supports(laidCall(test.parts, [], inputs, outputs)));
+      for (const { buffer } of [...inputs, ...outputs]) backend.free(buffer);
+      if (declined !== undefined) {
+        reason = declined;
+        continue;
+      }
+      ran++;
+      await runCase(context, test, [LAYOUTS["contiguous"]!], "contiguous views");
+    }
+  }
+  if (ran === 0) throw new NotApplicable(reason);
+}
+
+/** Sums of many terms must be accurate: a naive f32 sum of these is off by far more than promised. */
+async function longSums(context: Context): Promise<void> {
+  const { backend } = context;
+  for (const dtype of (["f32", "f64", "f16", "bf16"] as const).filter(
+    (one) => undeclared(backend, ["reduce"], one) === undefined,
+  )) {
+    const source = new Source(context.seed);
+    // 16-bit floats hold few digits, so that their terms stay small; others have all digits, from 0 to 1.
+    const term = (i: number): number =>
+      dtype === "f16" || dtype === "bf16" ? (i % 3) / 4096 : roundTo(dtype, source.bits() / 2 ** 32);
+    for (const [shape, axis] of [
+      [[1, 65536], 1],
+      [[65536, 1], 0],
+      [[3, 4099], 1],
+      [[2051, 2], 0],
+    ] as const) {
+      const values = { shape, data: Array.from({ length: shape[0] * shape[1] }, (_, i) => term(i)) };
+      await runCase(context, sumCase(dtype, values, axis), [LAYOUTS["contiguous"]!], "contiguous views");
+    }
+  }
+}
+
+/** Checks of the eight required kernels, called directly on views of every kind. */
+export function kernelChecks(): Check[] {
+  const checks = mapChecks();
+  for (const [kernel, { dtypes, make }] of Object.entries(KERNELS) as [
+    RequiredKernel,
+    { dtypes: readonly DType[]; make: Make },
+  ][]) {
+    const common = { family: FAMILY, subject: kernel } as const;
+    for (const dtype of dtypes) {
+      checks.push({
+        ...common,
+        level: "kernels",
+        name: `${kernel} of ${dtype}, views of every kind`,
+        run: (context) => {
+          requireDType(context.backend, [kernel], dtype);
+          const source = new Source(context.seed);
+          const cases = SHAPES.flatMap((shape) =>
+            Array.from({ length: FIXED }, () => make(dtype, shape, source.below(CHOICES), source)),
+          );
+          return everyLayout(context, cases);
+        },
+      });
+    }
+    checks.push({
+      ...common,
+      level: "complete",
+      name: `${kernel} on random examples`,
+      run: (context) => {
+        const types = dtypes.filter((dtype) => undeclared(context.backend, [kernel], dtype) === undefined);
+        return property(context, ({ shape, choice }, source) => [
+          make(types[choice % types.length]!, shape, choice, source),
+        ]);
+      },
+    });
+  }
+  checks.push(
+    {
+      family: FAMILY,
+      subject: "matmul",
+      level: "kernels",
+      name: "matmul with an epilogue, where taken",
+      run: epilogue,
+    },
+    {
+      family: FAMILY,
+      subject: "reduce",
+      level: "kernels",
+      name: "reduce: sums of 65,536 terms",
+      run: longSums,
+    },
+  );
+  return checks;
+}

@@ -1,0 +1,76 @@
+import { OptionError } from "@nf/core";
+import { allRows } from "./cases/index.ts";
+import type { Check } from "./check.ts";
+import { capabilityChecks } from "./checks/capabilities.ts";
+import { determinismChecks } from "./checks/determinism.ts";
+import { errorChecks } from "./checks/errors.ts";
+import { faultChecks } from "./checks/faults.ts";
+import { forwardChecks } from "./checks/forward.ts";
+import { fusedChecks } from "./checks/fused.ts";
+import { gradientChecks } from "./checks/gradient.ts";
+import { graphChecks } from "./checks/graphs.ts";
+import { modelChecks } from "./checks/models.ts";
+import { optimizerChecks } from "./checks/optimizers.ts";
+import { propertyCheck } from "./checks/property.ts";
+import { transferChecks } from "./checks/transfer.ts";
+import { transformChecks } from "./checks/transforms.ts";
+import { valueShapeChecks } from "./checks/value-shapes.ts";
+import { kernelChecks } from "./kernels/checks.ts";
+import { LEVELS, type Level } from "./model.ts";
+import type { ModelTrace } from "./traces/trace.ts";
+
+/** What a plan is made from. */
+export interface PlanOptions {
+  readonly level: Level;
+  readonly traces: readonly ModelTrace[];
+  /** Only these; undefined for all. */
+  readonly families: readonly string[] | undefined;
+}
+
+/**
+ * All checks up to a level by family, in the order they run.
+ *
+ * @throws OptionError for a family that does not exist, listing those that do
+ */
+export function planChecks({ level, traces, families }: PlanOptions): ReadonlyMap<string, readonly Check[]> {
+  const rows = allRows();
+  const all = byFamily([
+    ...capabilityChecks(),
+    ...transferChecks(),
+    ...kernelChecks(),
+    ...rows.flatMap((row) => [...forwardChecks(row), ...gradientChecks(row), propertyCheck(row)]),
+    ...fusedChecks(rows),
+    ...transformChecks(),
+    ...valueShapeChecks(),
+    ...graphChecks(),
+    ...errorChecks(),
+    ...faultChecks(),
+    ...determinismChecks(rows),
+    ...optimizerChecks(),
+    ...modelChecks(traces),
+  ]);
+  const unknown = families?.find((family) => !all.has(family));
+  if (unknown !== undefined) {
+    throw new OptionError(
+      `There is no family "${unknown}" of checks. Choose from ${[...all.keys()].join(", ")}.`,
+    );
+  }
+  const highest = LEVELS.indexOf(level);
+  const chosen = [...all]
+    .filter(([family]) => families?.includes(family) ?? true)
+    .map(
+      ([family, checks]) => [family, checks.filter((one) => LEVELS.indexOf(one.level) <= highest)] as const,
+    );
+  return new Map(chosen.filter(([, checks]) => checks.length > 0));
+}
+
+/** Checks by family, in order of first appearance. */
+function byFamily(checks: readonly Check[]): ReadonlyMap<string, readonly Check[]> {
+  const families = new Map<string, Check[]>();
+  for (const check of checks) {
+    const list = families.get(check.family);
+    if (list === undefined) families.set(check.family, [check]);
+    else list.push(check);
+  }
+  return families;
+}

@@ -1,0 +1,113 @@
+import { cpu } from "@nf/backend-cpu";
+import type { Backend } from "@nf/core";
+import { describe, expect, it } from "vitest";
+import { type RunOptions, runConformance, type Scorecard } from "../src/index.ts";
+import * as kernels from "./planted/kernels.ts";
+import * as memory from "./planted/memory.ts";
+
+/** A fault, and the checks that must find it. */
+type Case = readonly [fault: string, plant: (wrapped: Backend) => Backend, family: string, checks: RegExp];
+
+const CASES: readonly Case[] = [
+  ["a wrong stride", kernels.wrongStride, "kernels", /^map: every form of program.*f32/],
+  [
+    "a negative stride read forwards",
+    kernels.backwardsForwards,
+    "kernels",
+    /^map: every form of program.*f32/,
+  ],
+  [
+    "an offset of an output that is ignored",
+    kernels.outputOffsetIgnored,
+    "kernels",
+    /^map: every form of program.*i32/,
+  ],
+  ["a write outside the view", kernels.writesOutside, "kernels", /^map: every form of program.*f32/],
+  ["parameters of the first call kept", kernels.paramsKept, "kernels", /^map: every form of program.*i32/],
+  ["coordinates merged wrongly", kernels.coordinatesMerged, "kernels", /^map: every form of program.*f32/],
+  ["f16 cut instead of rounded", kernels.truncatedHalf, "kernels", /^map: f32 to every dtype/],
+  ["a cast that rounds", kernels.roundingCast, "kernels", /^map: f32 to every dtype/],
+  ["integer division towards zero", kernels.truncatedDivision, "binary", /^floorDivide.* i32/],
+  ["a remainder with the dividend's sign", kernels.dividendSign, "binary", /^remainder.* i32/],
+  ["wrong random bits", kernels.wrongBits, "kernels", /^map: random bits/],
+  ["NaN swallowed by max", kernels.nanSwallowed, "kernels", /^reduce of f32/],
+  ["a sum that rounds after every term", kernels.naiveSum, "kernels", /^reduce: sums of/],
+  ["the last of equals instead of the first", kernels.lastTie, "kernels", /^argReduce of i32/],
+  ["zeros skipped in a product", kernels.zerosSkipped, "kernels", /^matmul of f32/],
+  ["an epilogue that is dropped", kernels.epilogueDropped, "kernels", /^matmul with an epilogue/],
+  ["a scatter that does not add up", kernels.scatterSets, "index", /^scatterAdd f32/],
+  ["an exclusive scan", kernels.exclusiveScan, "scan", /^cumsum f32/],
+  ["a scan that never runs backwards", kernels.scanForwards, "scan", /^cumprod.* f32/],
+  ["an unstable sort", kernels.unstableSort, "kernels", /^sort of u32/],
+  ["a kernel that is declared and missing", kernels.sortMissing, "kernels", /^sort of f32/],
+  ["padding off by one", kernels.offByOnePad, "convolution", /^conv2d f32/],
+  ["strides of two axes swapped", kernels.swappedStride, "convolution", /^conv2d f32/],
+  ["a dropped gradient", kernels.droppedGradient, "convolution", /^conv1d gradient/],
+  ["NaN swallowed by max pooling", kernels.poolSwallowsNaN, "pooling", /^maxPool2d.* edges/],
+  ["a mean that counts padding", kernels.meanOfWholeWindow, "pooling", /^avgPool2d f32/],
+  ["attention to later keys", kernels.notCausal, "attention", /^scaledDotProductAttention.* f32/],
+  ["an ignored class that counts", kernels.ignoredCounts, "losses", /^crossEntropy.* f32/],
+  [
+    "a fused kernel that is off by a thousandth",
+    kernels.fusedSoftmaxWrong,
+    "fused",
+    /^softmax equals .*softmax$/,
+  ],
+  ["a fused gradient that is off", kernels.fusedBackwardWrong, "fused", /^norm equals .*layerNorm$/],
+  ["a sum that differs from time to time", kernels.nonDeterministicSum, "determinism", /^long sums/],
+  ["faults of kernels that are lost", kernels.faultsSwallowed, "errors", /^faults in a kernel/],
+  ["buffers that are never freed", memory.leakedBuffer, "faults", /^buffers that are freed/],
+  ["reads that share their memory", memory.staleAlias, "transfer", /^writes and reads are copies/],
+  ["reads that ignore their offset", memory.readOffsetIgnored, "transfer", /^bytes of odd sizes/],
+  ["a write that copies too late", memory.lateWrite, "transfer", /^writes and reads are copies/],
+  ["a buffer handed out twice", memory.sharedBuffer, "transfer", /^live buffers keep/],
+  ["a second dispose that throws", memory.brokenDoubleDispose, "faults", /^create, dispose/],
+  ["a backend that works on after its end", memory.undead, "faults", /^use after dispose/],
+  ["a buffer too small where memory ran out", memory.shortBuffer, "faults", /^out of memory/],
+  ["a fused kernel that is declared and declined", memory.declaredDeclined, "capabilities", /^fused kernels/],
+  ["calls that no kernel takes, taken", memory.yesToAll, "capabilities", /^a kernel that does not exist/],
+];
+
+const run = (plant: (wrapped: Backend) => Backend, options: RunOptions): Promise<Scorecard> =>
+  runConformance(async () => plant(await cpu()), {
+    examples: 5,
+    limited: async (maxBytes) => plant(await cpu({ maxBytes })),
+    ...options,
+  });
+
+const only =
+  (cases: readonly Case[]): NonNullable<RunOptions["skip"]> =>
+  ({ family, name }) =>
+    cases.some(([, , own, checks]) => own === family && checks.test(name))
+      ? undefined
+      : "not about this fault";
+
+describe("faults planted in a backend", () => {
+  it.each(CASES)("%s is caught", async (...one) => {
+    const [, plant, family] = one;
+    const card = await run(plant, { families: [family], skip: only([one]) });
+    const found = card.families[0]!.failures.filter(({ check }) => one[3].test(check));
+    expect(found.length).toBeGreaterThan(0);
+    for (const { message, seed } of found) {
+      expect(message).toContain(family);
+      expect(seed).toBe(card.seed);
+    }
+  });
+
+  it("a backend without faults passes the same checks", async () => {
+    const card = await run((wrapped) => wrapped, {
+      families: [...new Set(CASES.map(([, , family]) => family))],
+      skip: only(CASES),
+    });
+    expect(card.families.flatMap(({ failures }) => failures)).toEqual([]);
+    expect(card.passed).toBeGreaterThan(35);
+    for (const [fault, , family, checks] of CASES) {
+      const { failures, notApplicables } = card.families.find((one) => one.family === family)!;
+      expect([
+        fault,
+        failures.length,
+        notApplicables.filter(({ check }) => checks.test(check)).length,
+      ]).toEqual([fault, 0, 0]);
+    }
+  });
+});

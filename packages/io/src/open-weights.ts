@@ -1,0 +1,89 @@
+import { WeightFileError } from "./errors.ts";
+import { joinPath, namesIn } from "./files/file-system.ts";
+import { isJsonObject, plainJson } from "./files/json.ts";
+import { readJson } from "./files/read-json.ts";
+import { type FileInput, openSource } from "./files/source.ts";
+import { isGguf, openGguf } from "./gguf/gguf.ts";
+import { isLlama2c, openLlama2c } from "./llama2c/llama2c.ts";
+import { openSafetensors } from "./safetensors/safetensors.ts";
+import { INDEX_NAME, openShards } from "./safetensors/shards.ts";
+import type { WeightFile } from "./weight-file.ts";
+
+/**
+ * Opens weights of any kind: a safetensors, GGUF or llama2.c file (told by its bytes, not by its name), or a folder that
+ * holds `model.safetensors`, shards with their index, or exactly one file of the others. `config.json` of a folder
+ * becomes `config`.
+ *
+ * @throws WeightFileError if nothing is recognised, or more than one file could be meant.
+ */
+export async function openWeights(input: FileInput): Promise<WeightFile> {
+  const names = typeof input === "string" ? await namesIn(input) : undefined;
+  return names === undefined ? openFile(input) : openFolder(input as string, names);
+}
+
+async function openFile(input: FileInput): Promise<WeightFile> {
+  const source = await openSource(input);
+  let kind: ((input: FileInput) => Promise<WeightFile>) | undefined;
+  try {
+    const start = await source.read(0, Math.min(28, source.size));
+    // The header of safetensors is an object, 8 bytes from the start; some writers put blanks before it.
+    if (isGguf(start)) kind = openGguf;
+    else if (isLlama2c(source, start)) kind = openLlama2c;
+    else if (start[8] === 0x7b || start[8] === 0x20) kind = openSafetensors;
+  } finally {
+    await source.close();
+  }
+  if (kind !== undefined) return kind(input);
+  throw new WeightFileError(`${source.name}: is no safetensors, GGUF or llama2.c file.`);
+}
+
+async function openFolder(folder: string, names: readonly string[]): Promise<WeightFile> {
+  const file = await openIn(folder, names);
+  if (!names.includes("config.json")) return file;
+  const close = (): Promise<void> => file.close();
+  try {
+    const config = await readJson(joinPath(folder, "config.json"));
+    if (!isJsonObject(config)) throw new WeightFileError(`${folder}: config.json holds no object.`);
+    return {
+      format: file.format,
+      name: file.name,
+      tensors: file.tensors,
+      metadata: file.metadata,
+      config: plainJson(config) as Record<string, unknown>,
+      read: (name) => file.read(name),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function openIn(folder: string, names: readonly string[]): Promise<WeightFile> {
+  if (names.includes(INDEX_NAME)) return openShards(folder);
+  if (names.includes("model.safetensors")) return openSafetensors(joinPath(folder, "model.safetensors"));
+  for (const ending of [".safetensors", ".gguf", ".bin"]) {
+    const fitting: string[] = [];
+    for (const name of names.filter((one) => one.endsWith(ending))) {
+      // A folder of llama2.c also holds the vocabulary under this ending.
+      if (ending !== ".bin" || (await isCheckpoint(joinPath(folder, name)))) fitting.push(name);
+    }
+    if (fitting.length > 1)
+      throw new WeightFileError(
+        `${folder}: holds ${fitting.join(", ")}. Pass the path of the one that is meant.`,
+      );
+    if (fitting[0] !== undefined) return openFile(joinPath(folder, fitting[0]));
+  }
+  throw new WeightFileError(
+    `${folder}: holds no weights. Expected model.safetensors, ${INDEX_NAME} with its shards, or one .safetensors, .gguf or llama2.c .bin file.`,
+  );
+}
+
+async function isCheckpoint(path: string): Promise<boolean> {
+  const source = await openSource(path);
+  try {
+    return isLlama2c(source, await source.read(0, Math.min(28, source.size)));
+  } finally {
+    await source.close();
+  }
+}

@@ -1,0 +1,339 @@
+import {
+  add,
+  assign,
+  cast,
+  checkOptions,
+  dequantize,
+  embedding,
+  full,
+  type Generator,
+  linear,
+  mul,
+  noGrad,
+  parameter,
+  permute,
+  type QuantizedFormat,
+  type QuantizedTensor,
+  quantizedMatmul,
+  type RopeTables,
+  reshape,
+  rmsNorm,
+  rope,
+  ropeTables,
+  type Shape,
+  ShapeError,
+  scaledDotProductAttention,
+  silu,
+  Tensor,
+  triuMask,
+  zeros,
+} from "@nf/core";
+import { init, Module } from "@nf/nn";
+import type { KVCache } from "./cache.ts";
+import type { LlamaConfig } from "./config.ts";
+
+/** A weight as it is stored: values, or blocks of 8 or 4 bits. */
+export type LlamaWeight = Tensor | QuantizedTensor;
+
+/** Options of {@link Llama}. */
+export interface LlamaOptions {
+  /** Weights by the names of {@link llamaTensors}, which the model takes over; default random ones. */
+  readonly weights?: ReadonlyMap<string, LlamaWeight>;
+  /** Where random weights come from; default the generator that `manualSeed` seeds. */
+  readonly generator?: Generator;
+}
+
+/** What all blocks share about the positions they compute. */
+export interface LlamaPositions {
+  readonly tables: RopeTables;
+  /** Position of the first token. */
+  readonly offset: number;
+  readonly cache: KVCache | undefined;
+  /** Masks of sliding windows, by their length. */
+  readonly masks: Map<number, Tensor>;
+}
+
+/** Gives the weight of a name and shape. */
+export type LlamaSource = (name: string, shape: Shape) => LlamaWeight;
+
+/** Standard deviation of initial matrices, as the family was trained from. */
+const INITIAL_STD = 0.02;
+
+/**
+ * A decoder of the Llama family (Llama, Mistral, Qwen2): RMS norms in front, rotary positions, grouped heads, SwiGLU.
+ * Touvron et al. 2023, arXiv:2302.13971 and 2307.09288; Ainslie et al. 2023, arXiv:2305.13245 (grouped heads).
+ */
+export class Llama extends Module {
+  readonly config: LlamaConfig;
+  /** `[vocabSize, hiddenSize]`. */
+  readonly embedding: Projection;
+  readonly blocks: readonly LlamaBlock[];
+  /** `[hiddenSize]`. */
+  readonly norm: Tensor;
+  /** `[vocabSize, hiddenSize]`, or null where it is the embedding. */
+  readonly head: Projection | null;
+
+  constructor(config: LlamaConfig, options: LlamaOptions = {}) {
+    super();
+    checkOptions("Llama", options, ["weights", "generator"]);
+    const { weights, generator } = options;
+    const { vocabSize, hiddenSize, layers } = config;
+    const source: LlamaSource = weights === undefined ? blank : (name, shape) => taken(weights, name, shape);
+    this.config = config;
+    this.embedding = new Projection(source, "embedding", hiddenSize, vocabSize, false);
+    this.blocks = Array.from({ length: layers }, (_, layer) => new LlamaBlock(source, config, layer));
+    this.norm = vector(source, "norm", hiddenSize);
+    this.head = config.tiedHead ? null : new Projection(source, "head", hiddenSize, vocabSize, false);
+    if (weights === undefined) for (const module of this.modules()) module.resetParameters(generator);
+  }
+
+  override resetParameters(): void {
+    fill(this.norm, 1);
+  }
+
+  /**
+   * Logits of the token after each position: tokens (integers) `[batch, positions]` to `[batch, positions, vocabSize]`.
+   * With a cache the tokens go on where it ends, batch is 1, and no gradient is recorded.
+   */
+  forward(tokens: Tensor, cache?: KVCache): Tensor {
+    return cache === undefined
+      ? this.logits(this.hidden(tokens))
+      : noGrad(() => this.logits(this.hidden(tokens, cache)));
+  }
+
+  /** The residual stream after the last norm: `[batch, positions]` to `[batch, positions, hiddenSize]`. */
+  hidden(tokens: Tensor, cache?: KVCache): Tensor {
+    checkTokens(tokens, cache);
+    return cache === undefined ? this.run(tokens) : noGrad(() => this.run(tokens, cache));
+  }
+
+  /** Logits of the residual stream: `[…, hiddenSize]` to `[…, vocabSize]`. */
+  logits(hidden: Tensor): Tensor {
+    return (this.head ?? this.embedding).forward(hidden);
+  }
+
+  private run(tokens: Tensor, cache?: KVCache): Tensor {
+    const { headDim, ropeBase, ropeScaling, normEps } = this.config;
+    const count = tokens.shape[1] as number;
+    cache?.reserve(count);
+    const rotation = { base: ropeBase, ...(ropeScaling !== null && { scaling: ropeScaling }) };
+    const positions: LlamaPositions = {
+      tables: cache?.tables ?? ropeTables(count, headDim, { ...rotation, backend: tokens.backend }),
+      offset: cache?.length ?? 0,
+      cache,
+      masks: new Map(),
+    };
+    let x = this.embedding.rows(tokens); //                            [batch, positions, hiddenSize]
+    for (const block of this.blocks) x = block.forward(x, positions);
+    cache?.advance(count);
+    return rmsNorm(x, { weight: this.norm, eps: normEps });
+  }
+}
+
+/** One layer: x + attention(norm(x)), then that + feedForward(norm(that)). */
+export class LlamaBlock extends Module {
+  readonly attention: LlamaAttention;
+  readonly feedForward: LlamaFeedForward;
+  /** `[hiddenSize]`. */
+  readonly attentionNorm: Tensor;
+  /** `[hiddenSize]`. */
+  readonly feedForwardNorm: Tensor;
+  private readonly eps: number;
+
+  constructor(source: LlamaSource, config: LlamaConfig, layer: number) {
+    super();
+    const name = `blocks.${layer}`;
+    this.attention = new LlamaAttention(source, config, layer);
+    this.feedForward = new LlamaFeedForward(source, config, `${name}.feedForward`);
+    this.attentionNorm = vector(source, `${name}.attentionNorm`, config.hiddenSize);
+    this.feedForwardNorm = vector(source, `${name}.feedForwardNorm`, config.hiddenSize);
+    this.eps = config.normEps;
+  }
+
+  override resetParameters(): void {
+    fill(this.attentionNorm, 1);
+    fill(this.feedForwardNorm, 1);
+  }
+
+  /** `[batch, positions, hiddenSize]` to the same. */
+  forward(x: Tensor, positions: LlamaPositions): Tensor {
+    const { eps } = this;
+    const h = add(x, this.attention.forward(rmsNorm(x, { weight: this.attentionNorm, eps }), positions));
+    return add(h, this.feedForward.forward(rmsNorm(h, { weight: this.feedForwardNorm, eps })));
+  }
+}
+
+/** Causal attention with rotary positions, whose heads share keys and values in groups. */
+export class LlamaAttention extends Module {
+  /** `[heads * headDim, hiddenSize]`. */
+  readonly q: Projection;
+  /** `[kvHeads * headDim, hiddenSize]`. */
+  readonly k: Projection;
+  /** `[kvHeads * headDim, hiddenSize]`. */
+  readonly v: Projection;
+  /** `[hiddenSize, heads * headDim]`. */
+  readonly out: Projection;
+  private readonly config: LlamaConfig;
+  private readonly layer: number;
+
+  constructor(source: LlamaSource, config: LlamaConfig, layer: number) {
+    super();
+    const { hiddenSize, heads, kvHeads, headDim, biases } = config;
+    const name = `blocks.${layer}.attention`;
+    this.q = new Projection(source, `${name}.q`, hiddenSize, heads * headDim, biases.qkv);
+    this.k = new Projection(source, `${name}.k`, hiddenSize, kvHeads * headDim, biases.qkv);
+    this.v = new Projection(source, `${name}.v`, hiddenSize, kvHeads * headDim, biases.qkv);
+    this.out = new Projection(source, `${name}.out`, heads * headDim, hiddenSize, biases.out);
+    this.config = config;
+    this.layer = layer;
+  }
+
+  /** `[batch, positions, hiddenSize]` to the same. */
+  forward(x: Tensor, { tables, offset, cache, masks }: LlamaPositions): Tensor {
+    const { heads, kvHeads, headDim, ropeInterleaved: interleaved } = this.config;
+    const [batch, count] = x.shape as [number, number, number];
+    const window = this.config.windows[this.layer] ?? null;
+    const turn = { tables, offset, interleaved };
+    const q = rope(split(this.q.forward(x), heads), turn); //          [batch, heads, positions, headDim]
+    let k = rope(split(this.k.forward(x), kvHeads), turn); //          [batch, kvHeads, positions, headDim]
+    let v = split(this.v.forward(x), kvHeads); //                      [batch, kvHeads, positions, headDim]
+    if (cache !== undefined) [k, v] = cache.extend(this.layer, k, v, window); // [1, kvHeads, keys, headDim]
+    const mask = window === null || count === 1 ? undefined : windowMask(masks, count, k, window);
+    // One query, the newest, sees all keys that are there.
+    const options = { causal: count > 1, ...(mask !== undefined && { mask }) };
+    const mixed = scaledDotProductAttention(q, k, v, options); //      [batch, heads, positions, headDim]
+    return this.out.forward(reshape(permute(mixed, [0, 2, 1, 3]), [batch, count, heads * headDim]));
+  }
+}
+
+/** SwiGLU: down(silu(gate(x)) * up(x)). Shazeer 2020, arXiv:2002.05202. */
+export class LlamaFeedForward extends Module {
+  /** `[intermediateSize, hiddenSize]`. */
+  readonly gate: Projection;
+  /** `[intermediateSize, hiddenSize]`. */
+  readonly up: Projection;
+  /** `[hiddenSize, intermediateSize]`. */
+  readonly down: Projection;
+
+  constructor(source: LlamaSource, { hiddenSize, intermediateSize, biases }: LlamaConfig, name: string) {
+    super();
+    this.gate = new Projection(source, `${name}.gate`, hiddenSize, intermediateSize, biases.mlp);
+    this.up = new Projection(source, `${name}.up`, hiddenSize, intermediateSize, biases.mlp);
+    this.down = new Projection(source, `${name}.down`, intermediateSize, hiddenSize, biases.mlp);
+  }
+
+  /** `[…, hiddenSize]` to the same. */
+  forward(x: Tensor): Tensor {
+    return this.down.forward(mul(silu(this.gate.forward(x)), this.up.forward(x)));
+  }
+}
+
+/** A matrix as a linear map and as a table of rows, whatever it is stored in; results are f32. */
+export class Projection extends Module {
+  /** Rows and columns of the matrix: `[outFeatures, inFeatures]`. */
+  readonly shape: readonly [number, number];
+  /** `[outFeatures, inFeatures]`, or null where it is quantised. */
+  readonly weight: Tensor | null;
+  /** Blocks of the quantised matrix, u8 `[outFeatures, bytes of a row]`, or null. */
+  readonly bytes: Tensor | null;
+  /** How the blocks are to be read, or null. */
+  readonly format: QuantizedFormat | null;
+  /** `[outFeatures]`, or null without. */
+  readonly bias: Tensor | null;
+
+  /** @internal */
+  constructor(source: LlamaSource, name: string, inFeatures: number, outFeatures: number, bias: boolean) {
+    super();
+    const shape = [outFeatures, inFeatures] as const;
+    const weight = source(`${name}.weight`, shape);
+    const plain = weight instanceof Tensor;
+    this.shape = shape;
+    this.weight = plain ? parameter(weight) : null;
+    this.bytes = plain ? null : this.registerBuffer("bytes", weight.bytes);
+    this.format = plain ? null : weight.format;
+    this.bias = bias ? vector(source, `${name}.bias`, outFeatures) : null;
+  }
+
+  override resetParameters(generator?: Generator): void {
+    if (this.weight !== null) {
+      init.into(this.weight, init.normal, {
+        std: INITIAL_STD,
+        ...(generator !== undefined && { generator }),
+      });
+    }
+    if (this.bias !== null) fill(this.bias, 0);
+  }
+
+  /** x Wᵀ + bias: `[…, inFeatures]` to `[…, outFeatures]`. */
+  forward(x: Tensor): Tensor {
+    const { weight, bias } = this;
+    if (weight !== null) return linear(x, weight, bias ?? undefined);
+    const product = quantizedMatmul(x, this.quantized());
+    return bias === null ? product : add(product, bias);
+  }
+
+  /** Rows of the matrix: integers `[…]` to `[…, inFeatures]`. */
+  rows(index: Tensor): Tensor {
+    if (this.weight !== null) return cast(embedding(this.weight, index), "f32");
+    const { format, bytes } = this.quantized();
+    const shape = [...index.shape, this.shape[1]];
+    return dequantize({ format, shape, bytes: reshape(embedding(bytes, index), [index.size, -1]) });
+  }
+
+  private quantized(): QuantizedTensor {
+    return { format: this.format as QuantizedFormat, shape: this.shape, bytes: this.bytes as Tensor };
+  }
+}
+
+/** `[batch, positions, heads * headDim]` to `[batch, heads, positions, headDim]`. */
+function split(x: Tensor, heads: number): Tensor {
+  const [batch, positions] = x.shape as [number, number, number];
+  return permute(reshape(x, [batch, positions, heads, -1]), [0, 2, 1, 3]);
+}
+
+/** Which of the keys each of the last `count` positions has inside its window, `[count, keys]`; made once a call. */
+function windowMask(
+  masks: Map<number, Tensor>,
+  count: number,
+  k: Tensor,
+  window: number,
+): Tensor | undefined {
+  const keys = k.shape[2] as number;
+  if (keys <= window) return undefined;
+  const known = masks.get(window) ?? triuMask(count, keys, keys - count - window + 1, { backend: k.backend });
+  masks.set(window, known);
+  return known;
+}
+
+function checkTokens(tokens: Tensor, cache: KVCache | undefined): void {
+  if (tokens.rank === 2 && tokens.size > 0 && (cache === undefined || tokens.shape[0] === 1)) return;
+  throw new ShapeError(
+    `Llama: expected tokens [${cache === undefined ? "batch" : 1}, positions] with at least one position, got [${tokens.shape.join(", ")}].`,
+  );
+}
+
+function fill(x: Tensor, value: number): void {
+  noGrad(() => assign(x, full([], value, { backend: x.backend, dtype: x.dtype })));
+}
+
+/** Where random weights are drawn into. */
+const blank: LlamaSource = (_name, shape) => zeros(shape);
+
+function vector(source: LlamaSource, name: string, size: number): Tensor {
+  const weight = source(name, [size]);
+  if (!(weight instanceof Tensor))
+    throw new ShapeError(`Llama: ${name} is a vector and cannot be quantised.`);
+  return parameter(weight);
+}
+
+function taken(weights: ReadonlyMap<string, LlamaWeight>, name: string, shape: Shape): LlamaWeight {
+  const weight = weights.get(name);
+  if (weight === undefined)
+    throw new ShapeError(`Llama: the weights have no "${name}" of shape [${shape.join(", ")}].`);
+  if (weight.shape.length !== shape.length || weight.shape.some((size, axis) => size !== shape[axis])) {
+    throw new ShapeError(
+      `Llama: "${name}" must have the shape [${shape.join(", ")}], got [${weight.shape.join(", ")}].`,
+    );
+  }
+  return weight;
+}

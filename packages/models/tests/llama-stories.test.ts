@@ -1,0 +1,81 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { cpu } from "@nf/backend-cpu";
+import { wasm } from "@nf/backend-wasm";
+import { argmax, type Backend, fromData, memory, noGrad, use } from "@nf/core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type LoadedLlama, loadLlama } from "../src/index.ts";
+
+/** Backends that the expected text must come from, token for token. */
+const BACKENDS: Readonly<Record<string, () => Promise<Backend>>> = {
+  cpu: () => cpu(),
+  wasm: () => wasm(),
+};
+
+const root = process.env["NF_DATA_DIR"];
+const folder = join(root ?? "", "stories260k");
+const there = root !== undefined && existsSync(join(folder, "stories260K.bin"));
+if (!there) console.log(`skipped: NF_DATA_DIR (${root ?? "not set"}) has no folder stories260k`);
+
+describe.runIf(there).each(Object.entries(BACKENDS))("stories260K on %s", (_name, open) => {
+  let backend: Backend;
+  let llama: LoadedLlama;
+  let expected: string;
+
+  beforeAll(async () => {
+    backend = await open();
+    await use(backend);
+    llama = await loadLlama(folder, { backend });
+    expected = readFileSync(join(folder, "expected-greedy-200.txt"), "utf8").replace(/\n$/, "");
+  });
+  afterAll(async () => {
+    llama?.dispose();
+    expect(memory(backend).liveTensors).toBe(0);
+    await backend?.dispose();
+  });
+
+  it("has the checkpoint's parameters", () => {
+    const { embedding, blocks, head } = llama.model;
+    expect(embedding.shape).toEqual([512, 64]);
+    expect(blocks).toHaveLength(5);
+    expect(head).toBeNull();
+    expect(llama.model.parameters().reduce((sum, { size }) => sum + size, 0)).toBe(260_032);
+  });
+
+  it("writes the expected text with the cache", async () => {
+    const generation = await llama.generate("", { greedy: true, maxTokens: 200 }).finished();
+    expect(generation.promptTokens).toEqual([1]);
+    expect(generation.text).toBe(expected);
+    expect(generation.finish).toBe("length");
+    expect([1, ...generation.tokens]).toEqual(llama.tokenizer.encode(expected));
+  });
+
+  it("writes the same tokens without a cache", async () => {
+    const tokens = llama.tokenizer.encode(expected);
+    expect(tokens).toHaveLength(201);
+    // Every position sees only those before it, so one pass says what each step would have chosen.
+    const chosen = noGrad(() => {
+      const logits = llama.model.forward(
+        fromData(Int32Array.from(tokens.slice(0, 200)), [1, 200], { backend }),
+      );
+      return argmax(logits, { axis: -1 });
+    });
+    expect(Array.from(await chosen.data())).toEqual(tokens.slice(1));
+    chosen.dispose();
+  });
+
+  it("allocates nothing in a step once it is warm", async () => {
+    llama.cache.truncate(0);
+    const seen: number[] = [];
+    const generation = llama.generate([1], {
+      temperature: 0.7,
+      topP: 0.9,
+      seed: 3,
+      maxTokens: 400,
+      ignoreEos: true,
+    });
+    for await (const _ of generation) if (generation.tokens.length > 2) seen.push(memory(backend).poolMisses);
+    expect(seen.length).toBeGreaterThan(300);
+    expect(new Set(seen).size).toBe(1);
+  });
+});
