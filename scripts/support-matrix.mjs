@@ -9,7 +9,7 @@ const target = join(root, "docs", "support-matrix.md");
 const MARKS = { fused: "●", kernels: "○", undeclared: "–", none: "" };
 
 /** Backends of this repository that run wherever it is built: a GPU and a Rust compiler are not taken for granted. */
-const EVERYWHERE = ["@nf/backend-cpu"];
+const EVERYWHERE = ["@nf/backend-cpu", "@nf/backend-wasm"];
 
 const HEAD = `# What computes what
 

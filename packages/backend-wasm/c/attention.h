@@ -71,19 +71,19 @@ void add_mask(const Attention *a, const Tile *tile, u32 r, f32 *scores);
 INLINE void product4(u32 wide, u32 depth, const f32 *a, u32 a_row, u32 a_step, const f32 *b, i32 b_step, f32x4 *c) {
   f32x4 c0 = {0}, c1 = {0}, c2 = {0}, c3 = {0}, d0 = {0}, d1 = {0}, d2 = {0}, d3 = {0};
   NO_UNROLL for (u32 k = 0; k < depth; k++) {
-    f32x4 left = load4(b);
-    f32x4 a0 = splat4(a[0]), a1 = splat4(a[a_row]), a2 = splat4(a[2 * a_row]), a3 = splat4(a[3 * a_row]);
-    c0 = madd4(a0, left, c0);
-    c1 = madd4(a1, left, c1);
-    c2 = madd4(a2, left, c2);
-    c3 = madd4(a3, left, c3);
-    if (wide) {
-      f32x4 right = load4(b + 4);
-      d0 = madd4(a0, right, d0);
-      d1 = madd4(a1, right, d1);
-      d2 = madd4(a2, right, d2);
-      d3 = madd4(a3, right, d3);
-    }
+    f32x4 left = load4(b), right = wide ? load4(b + 4) : left;
+    f32x4 x = splat4(a[0]);
+    c0 = madd4(x, left, c0);
+    if (wide) d0 = madd4(x, right, d0);
+    x = splat4(a[a_row]);
+    c1 = madd4(x, left, c1);
+    if (wide) d1 = madd4(x, right, d1);
+    x = splat4(a[2 * a_row]);
+    c2 = madd4(x, left, c2);
+    if (wide) d2 = madd4(x, right, d2);
+    x = splat4(a[3 * a_row]);
+    c3 = madd4(x, left, c3);
+    if (wide) d3 = madd4(x, right, d3);
     a += a_step;
     b += b_step;
   }

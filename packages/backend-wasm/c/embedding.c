@@ -2,7 +2,7 @@
 #include "rows.h"
 
 // Rows added up in floats before the sum goes on in doubles.
-#define LIST_RUN 64
+#define LIST_RUN 16
 #define STRIP 16
 
 typedef struct Job {
@@ -35,9 +35,7 @@ INLINE void add_strip(const Job *job, const u32 *list, u32 length, u32 i, u32 co
       }
     } else {
       for (u32 j = 0; j < count; j++) {
-        f32 sum = 0;
-        for (u32 k = from; k < end; k++) sum += row_at(&job->g, list[k])[i + j];
-        sums[j] += sum;
+        for (u32 k = from; k < end; k++) sums[j] += row_at(&job->g, list[k])[i + j];
       }
     }
   }

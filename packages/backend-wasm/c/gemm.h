@@ -12,5 +12,15 @@ typedef struct Gemm {
   i32 a_row, a_column, b_row, b_column, c_row, c_column;
 } Gemm;
 
-// Runs on all threads; not from inside a part. c must not overlap a or b.
+// The same of doubles.
+typedef struct Gemm64 {
+  u32 batch, rows, columns, depth;
+  const f64 *a, *b;
+  f64 *c;
+  const i32 *a_offset, *b_offset, *c_offset;
+  i32 a_row, a_column, b_row, b_column, c_row, c_column;
+} Gemm64;
+
+// Run on all threads; not from inside a part. c must not overlap a or b.
 void gemm_f32(const Gemm *gemm);
+void gemm_f64(const Gemm64 *gemm);

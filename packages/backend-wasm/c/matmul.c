@@ -1,4 +1,4 @@
-// matmul: stacks of matrices of any dtype. Floats of 32 and 16 bits go to gemm.c.
+// matmul: stacks of matrices of any dtype. Floats go to gemm.c.
 #include "gemm.h"
 #include "simd.h"
 
@@ -67,42 +67,40 @@ typedef struct Plain {
   Shape shape;
   Stack a, b, c;
   const i32 *a_offset, *b_offset, *c_offset;
-  const void *a_data, *b_data;
-  void *c_data;
+  const u32 *a_data, *b_data;
+  u32 *c_data;
   u32 parts;
 } Plain;
 
-#define PLAIN(NAME, TYPE)                                                                                              \
-  static void NAME(void *arg, u32 part, u32 thread) {                                                                  \
-    const Plain *job = arg;                                                                                            \
-    const Shape *shape = &job->shape;                                                                                  \
-    u32 columns = shape->columns, depth = shape->depth;                                                                \
-    Range range = part_range(batch_of(shape) * shape->rows, job->parts, part, 1);                                      \
-    for (u32 at = range.begin; at < range.end; at++) {                                                                 \
-      u32 batch = at / shape->rows;                                                                                    \
-      i32 row = (i32)(at % shape->rows);                                                                               \
-      const TYPE *a = (const TYPE *)job->a_data + job->a_offset[batch] + row * job->a.row;                             \
-      const TYPE *b = (const TYPE *)job->b_data + job->b_offset[batch];                                                \
-      TYPE *c = (TYPE *)job->c_data + job->c_offset[batch] + row * job->c.row;                                         \
-      if (job->b.column == 1 && job->c.column == 1) {                                                                  \
-        for (u32 j = 0; j < columns; j++) c[j] = 0;                                                                    \
-        for (u32 k = 0; k < depth; k++) {                                                                              \
-          TYPE x = a[(i32)k * job->a.column];                                                                          \
-          const TYPE *y = b + (i32)k * job->b.row;                                                                     \
-          VECTORIZE for (u32 j = 0; j < columns; j++) c[j] += x * y[j];                                                \
-        }                                                                                                              \
-        continue;                                                                                                      \
-      }                                                                                                                \
-      for (u32 j = 0; j < columns; j++) {                                                                              \
-        const TYPE *y = b + (i32)j * job->b.column;                                                                    \
-        TYPE sum = 0;                                                                                                  \
-        for (u32 k = 0; k < depth; k++) sum += a[(i32)k * job->a.column] * y[(i32)k * job->b.row];                     \
-        c[(i32)j * job->c.column] = sum;                                                                               \
-      }                                                                                                                \
-    }                                                                                                                  \
+// Whole numbers, which wrap around: signed or not makes no difference.
+static void plain_u32(void *arg, u32 part, u32 thread) {
+  const Plain *job = arg;
+  const Shape *shape = &job->shape;
+  u32 columns = shape->columns, depth = shape->depth;
+  Range range = part_range(batch_of(shape) * shape->rows, job->parts, part, 1);
+  for (u32 at = range.begin; at < range.end; at++) {
+    u32 batch = at / shape->rows;
+    i32 row = (i32)(at % shape->rows);
+    const u32 *a = job->a_data + job->a_offset[batch] + row * job->a.row;
+    const u32 *b = job->b_data + job->b_offset[batch];
+    u32 *c = job->c_data + job->c_offset[batch] + row * job->c.row;
+    if (job->b.column == 1 && job->c.column == 1) {
+      for (u32 j = 0; j < columns; j++) c[j] = 0;
+      for (u32 k = 0; k < depth; k++) {
+        u32 x = a[(i32)k * job->a.column];
+        const u32 *y = b + (i32)k * job->b.row;
+        VECTORIZE for (u32 j = 0; j < columns; j++) c[j] += x * y[j];
+      }
+      continue;
+    }
+    for (u32 j = 0; j < columns; j++) {
+      const u32 *y = b + (i32)j * job->b.column;
+      u32 sum = 0;
+      for (u32 k = 0; k < depth; k++) sum += a[(i32)k * job->a.column] * y[(i32)k * job->b.row];
+      c[(i32)j * job->c.column] = sum;
+    }
   }
-PLAIN(plain_f64, f64)
-PLAIN(plain_u32, u32)
+}
 
 KERNEL(matmul) {
   const View *av = call->in, *bv = call->in + 1, *cv = call->out;
@@ -134,22 +132,40 @@ KERNEL(matmul) {
     if (c_dense) finish_f32(cv, c_data);
     return 0;
   }
-  u32 wide = dtype == F64;
+  if (dtype == F64) {
+    u32 a_dense = av->dtype != F64, b_dense = bv->dtype != F64;
+    Stack a = stack_of(av, a_dense), b = stack_of(bv, b_dense), c = stack_of(cv, 0);
+    const f64 *a_data = a_dense ? dense_f64(av) : (const f64 *)av->data;
+    const f64 *b_data = b_dense ? dense_f64(bv) : (const f64 *)bv->data;
+    fold(&shape, &a, &b, &c);
+    Gemm64 gemm = {
+        .batch = batch_of(&shape), .rows = shape.rows, .columns = shape.columns, .depth = shape.depth,
+        .a = a_data, .b = b_data, .c = (f64 *)cv->data,
+        .a_row = a.row, .a_column = a.column, .b_row = b.row, .b_column = b.column, .c_row = c.row, .c_column = c.column,
+    };
+    if (gemm.batch > 1) {
+      gemm.a_offset = offsets_of(&shape, &a);
+      gemm.b_offset = offsets_of(&shape, &b);
+      gemm.c_offset = offsets_of(&shape, &c);
+    }
+    gemm_f64(&gemm);
+    return 0;
+  }
   // Views that are not stored as they are computed are copied.
-  u32 a_dense = wide ? av->dtype != F64 : av->dtype != I32 && av->dtype != U32;
-  u32 b_dense = wide ? bv->dtype != F64 : bv->dtype != I32 && bv->dtype != U32;
-  u32 c_dense = wide ? 0 : dtype != I32 && dtype != U32;
+  u32 a_dense = av->dtype != I32 && av->dtype != U32;
+  u32 b_dense = bv->dtype != I32 && bv->dtype != U32;
+  u32 c_dense = dtype != I32 && dtype != U32;
   Plain job = {.a = stack_of(av, a_dense), .b = stack_of(bv, b_dense), .c = stack_of(cv, c_dense)};
-  job.a_data = !a_dense ? av->data : wide ? (const void *)dense_f64(av) : dense_i32(av);
-  job.b_data = !b_dense ? bv->data : wide ? (const void *)dense_f64(bv) : dense_i32(bv);
-  job.c_data = c_dense ? (void *)target_i32(cv) : cv->data;
+  job.a_data = (const u32 *)(a_dense ? dense_i32(av) : (const i32 *)av->data);
+  job.b_data = (const u32 *)(b_dense ? dense_i32(bv) : (const i32 *)bv->data);
+  job.c_data = (u32 *)(c_dense ? target_i32(cv) : (i32 *)cv->data);
   fold(&shape, &job.a, &job.b, &job.c);
   job.shape = shape;
   job.a_offset = offsets_of(&shape, &job.a);
   job.b_offset = offsets_of(&shape, &job.b);
   job.c_offset = offsets_of(&shape, &job.c);
   job.parts = parts_of(batch_of(&shape) * shape.rows, (u32)MAX(1.0, 20000.0 / ((f64)shape.columns * shape.depth + 1)));
-  parallel(wide ? plain_f64 : plain_u32, &job, job.parts, products * 0.7);
-  if (c_dense) finish_i32(cv, job.c_data);
+  parallel(plain_u32, &job, job.parts, products * 0.7);
+  if (c_dense) finish_i32(cv, (i32 *)job.c_data);
   return 0;
 }

@@ -137,6 +137,17 @@ void store_f32(u32 dtype, u8 *to, i32 step, const f32 *from, u32 count);
 void store_f64(u32 dtype, u8 *to, i32 step, const f64 *from, u32 count);
 void store_i32(u32 dtype, u8 *to, i32 step, const i32 *from, u32 count);
 
+// Copies floats that do not overlap. Short runs pay for a call of the engine's copy.
+INLINE void copy_f32(f32 *to, const f32 *from, u32 count) {
+  if (count >= 512) {
+    __builtin_memcpy(to, from, count * 4);
+    return;
+  }
+  u32 i = 0;
+  NO_UNROLL for (; i + 4 <= count; i += 4) wasm_v128_store(to + i, wasm_v128_load(from + i));
+  NO_UNROLL for (; i < count; i++) to[i] = from[i];
+}
+
 f32 half_to_f32(u16 bits);
 u16 f32_to_half(f32 value);
 INLINE f32 bfloat_to_f32(u16 bits) {

@@ -17,17 +17,19 @@ static void norm_part(void *arg, u32 part, u32 thread) {
   for (u32 row = rows.begin; row < rows.end; row++) {
     const f32 *x = row_at(&job->x, row);
     f32 *y = job->y + row * n;
-    // The mean in two floats: far from zero one would round off much of what is left.
+    // The mean in two floats: far from zero one would round off much of what is left. The second comes from what the
+    // elements are off the first.
     f32 high = 0, low = 0;
     if (job->centered) {
 #define TERM(i) load4(x + (i))
       ROW_SUM(sum, n, TERM)
 #undef TERM
-      f64 mean = sum / n;
-      high = (f32)mean;
-      low = (f32)(mean - high);
-      if (!(low == low)) low = 0;
-      job->mean[row] = high;
+      high = (f32)(sum / n);
+#define TERM(i) (load4(x + (i)) - high)
+      ROW_SUM(rest, n, TERM)
+#undef TERM
+      low = (f32)(rest / n);
+      job->mean[row] = high + low;
     }
 #define DEVIATION(i) ((load4(x + (i)) - high) - low)
 #define TERM(i) DEVIATION(i) * DEVIATION(i)
@@ -73,9 +75,7 @@ static u32 forward(const Call *call) {
   return 0;
 }
 
-// Rows handled together, so that the columns' sums are loaded and stored once for all of them, and rows whose columns
-// are added up in floats before they go on in doubles.
-#define TOGETHER 2
+// Rows whose columns are added up in floats before the sums go on in doubles.
 #define COLUMN_RUN 64
 
 typedef struct Backward {
@@ -101,93 +101,82 @@ INLINE Row prepare_row(const Backward *job, u32 at) {
   Row row = {row_at(&job->g, at), row_at(&job->x, at), job->dx + at * n, 0, job->inverse[at], 0, 0};
   const f32 *g = row.g, *x = row.x, *weight = job->weight;
   f32 mean = 0, inverse = row.inverse;
-  if (job->mean != NULL) {
-    row.mean = mean = job->mean[at];
-    f64 level;
-    if (weight != NULL) {
-#define TERM(i) load4(g + (i)) * load4(weight + (i))
-      ROW_SUM(sum, n, TERM)
-#undef TERM
-      level = sum;
-    } else {
-#define TERM(i) load4(g + (i))
-      ROW_SUM(sum, n, TERM)
-#undef TERM
-      level = sum;
+  if (job->mean != NULL) row.mean = mean = job->mean[at];
+  f32x4 zero = splat4(0);
+  f64 level = 0, along = 0;
+  for (u32 from = 0; from < n;) {
+    u32 to = MIN(n, from + RUN), i = from;
+    f32x4 sum = {0}, product = {0};
+    NO_UNROLL for (; i + 4 <= to; i += 4) {
+      f32x4 h = load4(g + i);
+      if (weight != NULL) h *= load4(weight + i);
+      sum += h;
+      product += h * ((load4(x + i) - mean) * inverse);
     }
-    row.level = (f32)(level / n);
+    if (i < to) {
+      f32x4 h = load4(g + i);
+      if (weight != NULL) h *= load4(weight + i);
+      sum += keep4(h, to - i, zero);
+      product += keep4(h * ((load4(x + i) - mean) * inverse), to - i, zero);
+    }
+    level += sum4(sum);
+    along += sum4(product);
+    from = to;
   }
-  f64 along;
-  if (weight != NULL) {
-#define TERM(i) load4(g + (i)) * load4(weight + (i)) * ((load4(x + (i)) - mean) * inverse)
-    ROW_SUM(sum, n, TERM)
-#undef TERM
-    along = sum;
-  } else {
-#define TERM(i) load4(g + (i)) * ((load4(x + (i)) - mean) * inverse)
-    ROW_SUM(sum, n, TERM)
-#undef TERM
-    along = sum;
-  }
+  if (job->mean != NULL) row.level = (f32)(level / n);
   row.along = (f32)(along / n);
   return row;
 }
 
-// Columns i to i + 3 of `count` rows; `dweight` and `dbias` take their sums.
-INLINE void finish_columns(const Row *rows, u32 count, u32 i, u32 width, f32x4 weight, f32x4 *dweight, f32x4 *dbias) {
-  NO_UNROLL for (u32 r = 0; r < count; r++) {
-    const Row *row = rows + r;
-    f32x4 g = load4(row->g + i);
-    f32x4 normalized = (load4(row->x + i) - row->mean) * row->inverse;
-    *dweight += g * normalized;
-    *dbias += g;
-    f32x4 result = row->inverse * (g * weight - row->level - normalized * row->along);
-    if (width == 4) store4(row->dx + i, result);
-    else store_end(row->dx + i, result, width);
+// A row's gradient; `runs` take its share of the columns' sums, where they are wanted.
+INLINE void finish_row(const Row *row, const f32 *weight, u32 n, f32 *runs) {
+  const f32 *g = row->g, *x = row->x;
+  f32 *dx = row->dx;
+  f32 mean = row->mean, inverse = row->inverse, level = row->level, along = row->along;
+  u32 i = 0;
+  NO_UNROLL for (; i + 4 <= n; i += 4) {
+    f32x4 gradient = load4(g + i), normalized = (load4(x + i) - mean) * inverse;
+    f32x4 h = weight != NULL ? gradient * load4(weight + i) : gradient;
+    if (runs != NULL) {
+      store4(runs + i, load4(runs + i) + gradient * normalized);
+      store4(runs + n + i, load4(runs + n + i) + gradient);
+    }
+    store4(dx + i, inverse * (h - level - normalized * along));
+  }
+  for (; i < n; i++) {
+    f32 gradient = g[i], normalized = (x[i] - mean) * inverse;
+    f32 h = weight != NULL ? gradient * weight[i] : gradient;
+    if (runs != NULL) {
+      runs[i] += gradient * normalized;
+      runs[n + i] += gradient;
+    }
+    dx[i] = inverse * (h - level - normalized * along);
   }
 }
 
 static void norm_grad_part(void *arg, u32 part, u32 thread) {
   const Backward *job = arg;
-  u32 n = job->x.width, wants_sums = job->sums != NULL;
-  f32 *runs = wants_sums ? job->runs + part * 2 * n : NULL;
-  f64 *sums = wants_sums ? job->sums + part * 2 * n : NULL;
-  if (wants_sums) {
+  u32 n = job->x.width;
+  const f32 *weight = job->weight;
+  f32 *runs = NULL;
+  f64 *sums = NULL;
+  if (job->sums != NULL) {
+    runs = job->runs + part * 2 * n;
+    sums = job->sums + part * 2 * n;
     fill_bytes(runs, 0, 2 * n * 4);
     fill_bytes(sums, 0, 2 * n * 8);
   }
-  const f32 *weight = job->weight;
-  f32x4 one = splat4(1);
-  Range range = part_range(job->x.count, job->parts, part, TOGETHER);
-  u32 pending = 0;
-  for (u32 at = range.begin; at < range.end; at += TOGETHER) {
-    u32 count = MIN(TOGETHER, range.end - at);
-    Row rows[TOGETHER];
-    for (u32 r = 0; r < count; r++) rows[r] = prepare_row(job, at + r);
-    for (u32 i = 0; i < n; i += 4) {
-      u32 width = MIN(4, n - i);
-      f32x4 factor = weight != NULL ? load4(weight + i) : one;
-      f32x4 dweight = {0}, dbias = {0};
-      finish_columns(rows, count, i, width, factor, &dweight, &dbias);
-      if (!wants_sums) continue;
-      f32 *w = runs + i, *b = runs + n + i;
-      if (width == 4) {
-        store4(w, load4(w) + dweight);
-        store4(b, load4(b) + dbias);
-      } else {
-        for (u32 j = 0; j < width; j++) {
-          w[j] += dweight[j];
-          b[j] += dbias[j];
-        }
-      }
-    }
-    pending += count;
-    if (wants_sums && (pending >= COLUMN_RUN || at + count >= range.end)) {
-      for (u32 i = 0; i < 2 * n; i++) {
-        sums[i] += runs[i];
-        runs[i] = 0;
-      }
-      pending = 0;
+  Range range = part_range(job->x.count, job->parts, part, 1);
+  for (u32 at = range.begin; at < range.end; at++) {
+    Row row = prepare_row(job, at);
+    if (runs == NULL) finish_row(&row, weight, n, NULL);
+    else if (weight != NULL) finish_row(&row, weight, n, runs);
+    else finish_row(&row, NULL, n, runs);
+    u32 done = at + 1 - range.begin;
+    if (runs == NULL || (done % COLUMN_RUN != 0 && at + 1 < range.end)) continue;
+    for (u32 i = 0; i < 2 * n; i++) {
+      sums[i] += runs[i];
+      runs[i] = 0;
     }
   }
 }
@@ -215,7 +204,7 @@ static u32 backward(const Call *call) {
   if (centered) job.mean = dense_f32(in + 3);
   if (weighted) job.weight = dense_f32(in + (centered ? 4 : 3));
   u32 n = job.x.width;
-  job.parts = parts_of(job.x.count, MAX(16384 / n, TOGETHER));
+  job.parts = row_parts(job.x.count, n);
   job.dx = target_f32(out);
   if (weighted) job.dweight = target_f32(out + 1);
   if (biased) job.dbias = target_f32(out + 1 + weighted);

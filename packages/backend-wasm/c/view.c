@@ -75,7 +75,12 @@ u16 f32_to_bfloat(f32 value) {
 
 void load_f32(u32 dtype, const u8 *from, i32 step, f32 *to, u32 count) {
   switch (dtype) {
-  case F32: LOAD(f32, x)
+  case F32:
+    if (step == 1) {
+      copy_f32(to, (const f32 *)from, count);
+      return;
+    }
+    LOAD(f32, x)
   case F64: LOAD(f64, (f32)x)
   case F16: LOAD(u16, half_to_f32(x))
   case BF16: LOAD(u16, bfloat_to_f32(x))
@@ -113,7 +118,12 @@ void load_i32(u32 dtype, const u8 *from, i32 step, i32 *to, u32 count) {
 
 void store_f32(u32 dtype, u8 *to, i32 step, const f32 *from, u32 count) {
   switch (dtype) {
-  case F32: STORE(f32, from[i])
+  case F32:
+    if (step == 1) {
+      copy_f32((f32 *)to, from, count);
+      return;
+    }
+    STORE(f32, from[i])
   case F64: STORE(f64, from[i])
   case F16: STORE(u16, f32_to_half(from[i]))
   case BF16: STORE(u16, f32_to_bfloat(from[i]))

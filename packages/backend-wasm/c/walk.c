@@ -202,11 +202,7 @@ const u8 *fetch(const Space *space, u32 view, u32 start, u32 count, u8 *slot) {
     u32 run = MIN(inner - position, count);
     const u8 *from = data + (row.offset + (i32)position * step) * (i32)bytes;
     if (step == 1 && dtype == F32) {
-      if (run < 16) {
-        NO_UNROLL for (u32 i = 0; i < run; i++) ((f32 *)to)[i] = ((const f32 *)from)[i];
-      } else {
-        copy_bytes(to, from, run * 4);
-      }
+      copy_f32((f32 *)to, (const f32 *)from, run);
     } else if (run == 1 && dtype == F32) {
       *(f32 *)to = *(const f32 *)from;
     } else {

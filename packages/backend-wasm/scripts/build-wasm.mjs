@@ -1,4 +1,5 @@
-// Compiles c/*.c into wasm/simd.wasm and wasm/relaxed.wasm with clang from npm. Does nothing when they are up to date.
+// Compiles c/*.c with clang from npm into two modules, for plain and for relaxed SIMD: wasm/simd.wasm, and wasm/relaxed.delta,
+// which is what differs. Does nothing when they are up to date.
 //
 //   node scripts/build-wasm.mjs             build
 //   node scripts/build-wasm.mjs --check f.c compile these files alone, to see the compiler's messages
@@ -7,10 +8,11 @@
 // record knows must give the recorded modules, byte for byte; changed sources get a new record, which is committed
 // with them (under CI, where nobody commits, a record that does not fit is an error).
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { makeDelta } from "./delta.mjs";
 
 const folder = dirname(dirname(fileURLToPath(import.meta.url)));
 const sources = join(folder, "c");
@@ -40,9 +42,23 @@ const COMPILE = [
   "-mnontrapping-fptoint",
   "-msign-ext",
 ];
-/** Where size counts for more than speed: memory decides there, or nobody waits for them. */
-const SMALL = ["arg_reduce.c", "gather.c", "matmul.c", "scan.c", "scratch.c", "sort.c", "view.c", "walk.c"];
-const optimisation = (name) => (SMALL.includes(name) ? "-Os" : "-O3");
+/**
+ * Files whose size counts for more than their speed (memory decides there, or nobody waits), and that use nothing of
+ * relaxed SIMD: compiled once, for both modules.
+ */
+const SMALL = [
+  "arg_reduce.c",
+  "gather.c",
+  "map.c",
+  "matmul.c",
+  "pool.c",
+  "scan.c",
+  "scratch.c",
+  "sort.c",
+  "view.c",
+  "walk.c",
+];
+const flagsOf = (name, relaxed) => (SMALL.includes(name) ? ["-Os"] : ["-O3", ...relaxed]);
 const MODULES = { simd: [], relaxed: ["-mrelaxed-simd", "-DRELAXED=1"] };
 const LINK = [
   "--no-entry",
@@ -97,13 +113,9 @@ async function loadCompiler() {
   };
   return {
     compile: async (name, flags, files) => {
-      const { tree } = await run(
-        "clang",
-        [...COMPILE, optimisation(name), ...flags, "-Ic", "-c", `c/${name}`, "-o", "out.o"],
-        {
-          c: files,
-        },
-      );
+      const { tree } = await run("clang", [...COMPILE, ...flags, "-Ic", "-c", `c/${name}`, "-o", "out.o"], {
+        c: files,
+      });
       return tree["out.o"];
     },
     link: async (files) => {
@@ -134,7 +146,7 @@ async function check(wanted) {
   const { compile } = await loadCompiler();
   for (const name of wanted.map((path) => path.split("/").at(-1)))
     for (const [module, flags] of Object.entries(MODULES)) {
-      await compile(name, flags, files);
+      await compile(name, flagsOf(name, flags), files);
       say(`${name} compiles for ${module}`);
     }
 }
@@ -145,16 +157,16 @@ async function build() {
   const source = sha256(
     version,
     JSON.stringify([COMPILE, SMALL, MODULES, LINK]),
+    readFileSync(join(folder, "scripts", "delta.mjs")),
     ...Object.entries(files).flat(),
   );
   const record = existsSync(recordFile) ? JSON.parse(readFileSync(recordFile, "utf8")) : {};
-  const pathOf = (module) => join(target, `${module}.wasm`);
-  const upToDate = Object.keys(MODULES).every(
-    (module) =>
-      record.source === source &&
-      existsSync(pathOf(module)) &&
-      sha256(readFileSync(pathOf(module))) === record.modules[module].sha256,
-  );
+  const pathOf = (name) => join(target, name);
+  const upToDate =
+    record.source === source &&
+    Object.entries(record.files).every(
+      ([name, hash]) => existsSync(pathOf(name)) && sha256(readFileSync(pathOf(name))) === hash,
+    );
   if (upToDate) return;
   if (record.source !== source && process.env.CI && record.source !== undefined && process.env.CI !== "false")
     throw new Error("c/modules.json does not fit the sources: run scripts/build-wasm.mjs and commit it.");
@@ -166,17 +178,12 @@ async function build() {
   for (const [module, flags] of Object.entries(MODULES)) {
     const linked = {};
     for (const name of names(".c")) {
-      const key = sha256(
-        version,
-        JSON.stringify([COMPILE, optimisation(name), flags]),
-        ...headers,
-        name,
-        files[name],
-      );
+      const own = flagsOf(name, flags);
+      const key = sha256(version, JSON.stringify([COMPILE, own]), ...headers, name, files[name]);
       const cached = join(objects, `${key}.o`);
       if (!existsSync(cached)) {
         compiler ??= await loadCompiler();
-        write(cached, await compiler.compile(name, flags, files));
+        write(cached, await compiler.compile(name, own, files));
       }
       linked[name.replace(/\.c$/, ".o")] = readFileSync(cached);
     }
@@ -190,8 +197,12 @@ async function build() {
       `the same sources gave other modules: ${JSON.stringify(modules)} instead of ${JSON.stringify(record.modules)}.`,
     );
   }
-  for (const [module, bytes] of Object.entries(results)) write(pathOf(module), bytes);
-  const text = `${JSON.stringify({ compiler: version, source, modules }, null, 2)}\n`;
+  const shipped = { "simd.wasm": results.simd, "relaxed.delta": makeDelta(results.simd, results.relaxed) };
+  for (const [name, bytes] of Object.entries(shipped)) write(pathOf(name), bytes);
+  const stale = readdirSync(target).filter((name) => !(name in shipped) && !name.endsWith(".tmp"));
+  for (const name of stale) rmSync(pathOf(name));
+  const hashes = Object.fromEntries(Object.entries(shipped).map(([name, bytes]) => [name, sha256(bytes)]));
+  const text = `${JSON.stringify({ compiler: version, source, modules, files: hashes }, null, 2)}\n`;
   if (record.source !== source) write(recordFile, text);
   const sizes = Object.entries(modules).map(([name, { bytes }]) => `${name} ${bytes} bytes`);
   say(`${sizes.join(", ")}, ${((performance.now() - started) / 1000).toFixed(1)} s`);

@@ -1,4 +1,5 @@
 import { BackendError } from "@nf/core";
+import { applyDelta } from "./delta.ts";
 import { globalNamed, nodeModule, type WasmApi, type WasmModule, wasmApi } from "./platform.ts";
 
 /**
@@ -50,7 +51,7 @@ const compiled = new Map<Flavour, Promise<WasmModule>>();
 export function loadModule(api: WasmApi, flavour: Flavour): Promise<WasmModule> {
   let module = compiled.get(flavour);
   if (module === undefined) {
-    module = fetchBytes(flavour).then((bytes) => api.compile(bytes));
+    module = loadBytes(flavour).then((bytes) => compile(api, bytes));
     compiled.set(flavour, module);
     // A failed download may work the next time.
     module.catch(() => compiled.delete(flavour));
@@ -58,22 +59,48 @@ export function loadModule(api: WasmApi, flavour: Flavour): Promise<WasmModule> 
   return module;
 }
 
-async function fetchBytes(flavour: Flavour): Promise<Uint8Array> {
+async function compile(api: WasmApi, bytes: Uint8Array): Promise<WasmModule> {
+  try {
+    return await api.compile(bytes);
+  } catch (cause) {
+    // A page's Content-Security-Policy may forbid it; the engine's message says so.
+    throw new BackendError(`wasm: the module could not be compiled: ${messageOf(cause)}.`, "NF_BACKEND", {
+      cause,
+    });
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+async function loadBytes(flavour: Flavour): Promise<Uint8Array> {
   // Bundlers look for exactly this form, with the path written out.
-  const url =
-    flavour === "relaxed"
-      ? new URL("../wasm/relaxed.wasm", import.meta.url)
-      : new URL("../wasm/simd.wasm", import.meta.url);
+  const plain = fetchBytes(new URL("../wasm/simd.wasm", import.meta.url));
+  if (flavour === "simd") return plain;
+  const [base, delta] = await Promise.all([
+    plain,
+    fetchBytes(new URL("../wasm/relaxed.delta", import.meta.url)),
+  ]);
+  return applyDelta(base, delta);
+}
+
+async function fetchBytes(url: URL): Promise<Uint8Array> {
   const fs = nodeModule("node:fs");
   try {
     if (fs !== undefined && url.protocol === "file:") return fs.readFileSync(url);
     const fetch = globalNamed("fetch") as (url: URL) => Promise<FetchResponse>;
     const response = await fetch(url);
     if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    // What development servers and hosts of single-page applications say instead of "not found".
+    if (response.headers.get("content-type")?.startsWith("text/html") === true) {
+      throw new Error(
+        "the server sent a web page instead, so the file is not where the bundler left this module " +
+          '(Vite before version 8 needs optimizeDeps: { exclude: ["@nf/backend-wasm"] })',
+      );
+    }
     return new Uint8Array(await response.arrayBuffer());
   } catch (cause) {
     throw new BackendError(
-      `wasm: could not load ${url.href}: ${cause instanceof Error ? cause.message : String(cause)}. ` +
+      `wasm: could not load ${url.href}: ${messageOf(cause)}. ` +
         "The package ships it; in a checkout, npm run setup builds it.",
       "NF_BACKEND",
       { cause },
@@ -84,5 +111,6 @@ async function fetchBytes(flavour: Flavour): Promise<Uint8Array> {
 interface FetchResponse {
   readonly ok: boolean;
   readonly status: number;
+  readonly headers: { get(name: string): string | null };
   arrayBuffer(): Promise<ArrayBuffer>;
 }

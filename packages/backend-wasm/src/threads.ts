@@ -64,7 +64,9 @@ export function startWorker(start: WorkerStart, lost: (why: string) => void): Pr
 
 function messageOf(error: unknown): string {
   const { message } = error as { readonly message?: unknown };
-  return typeof message === "string" && message !== "" ? message : "it failed";
+  if (typeof message === "string" && message !== "") return message;
+  // Browsers say no more than that when they did not get as far as the worker's first line.
+  return "its script was not run (a Content-Security-Policy has to allow worker-src blob:)";
 }
 
 function makeWorker(name: string): AnyWorker {

@@ -52,6 +52,8 @@ async function start({ module, memory, stack, thread, math }) {
   }
   if (!inNode) self.close();
 }
-if (inNode) port.once("message", (message) => void start(message));
-else self.onmessage = ({ data }) => void start(data);
+// A rejection would stay inside a browser's worker; an error outside of promises reaches whoever started it.
+const begin = (message) => start(message).catch((error) => setTimeout(() => { throw error; }));
+if (inNode) port.once("message", begin);
+else self.onmessage = ({ data }) => begin(data);
 `;

@@ -49,11 +49,13 @@ if (isTooOld(process.versions.node)) {
   });
   const { importerFrom } = await import("./backends.ts");
   const { main } = await import("./main.ts");
+  // Opened when a command reads it, and closed after it: an open pipe keeps the process from ending.
+  let stdin: typeof process.stdin | undefined;
   process.exitCode = await main({
     argv: process.argv.slice(2),
-    // Looked at when a command reads it: opening it keeps the process from ending.
     get stdin() {
-      return process.stdin;
+      stdin ??= process.stdin;
+      return stdin;
     },
     stdout: process.stdout,
     stderr: process.stderr,
@@ -61,4 +63,5 @@ if (isTooOld(process.versions.node)) {
     signal,
     importModule: importerFrom(process.cwd()),
   });
+  stdin?.destroy();
 }

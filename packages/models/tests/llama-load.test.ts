@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cpu } from "@nf/backend-cpu";
-import { type Backend, memory, OutOfMemoryError, ones, use } from "@nf/core";
+import { type Backend, BackendDecorator, cast, memory, OutOfMemoryError, ones, use } from "@nf/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type GenerateOptions, LlamaWeightsError, type LoadedLlama, loadLlama } from "../src/index.ts";
 import { writeTiny } from "./tiny.ts";

@@ -2,6 +2,7 @@ import type { Call, FusedCall, RequiredCall } from "@nf/core";
 import type { Context, KernelEntry } from "../context.ts";
 import { makeArgReduce } from "./argReduce.ts";
 import { makeAttention } from "./attention.ts";
+import { makeConv } from "./conv.ts";
 import { makeCrossEntropy } from "./crossEntropy.ts";
 import { makeEmbeddingGrad } from "./embeddingGrad.ts";
 import { makeGather, makeScatter } from "./gather.ts";
@@ -9,6 +10,7 @@ import { makeMap } from "./map.ts";
 import { makeMapMany } from "./mapMany.ts";
 import { makeMatmul } from "./matmul.ts";
 import { makeNorm } from "./norm.ts";
+import { makePool } from "./pool.ts";
 import { makeQuantizedMatmul } from "./quantizedMatmul.ts";
 import { makeReduce } from "./reduce.ts";
 import { makeRope } from "./rope.ts";
@@ -37,10 +39,12 @@ export function makeKernels(context: Context): Readonly<Partial<Record<Call["ker
   } satisfies Required;
   const fused = {
     attention: makeAttention(context),
+    conv: makeConv(context),
     crossEntropy: makeCrossEntropy(context),
     embeddingGrad: makeEmbeddingGrad(context),
     mapMany: makeMapMany(context),
     norm: makeNorm(context),
+    pool: makePool(context),
     quantizedMatmul: makeQuantizedMatmul(context),
     rope: makeRope(context),
     softmax: makeSoftmax(context),

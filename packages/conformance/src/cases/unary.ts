@@ -73,6 +73,8 @@ export function unaryRow(
   }
   const full: RowSpec = {
     op,
+    // A function of real numbers takes integers and bool as f32; rows that say their dtypes say what comes out.
+    ...(spec.dtypes === undefined && { dtypes: ALL, result: toFloat }),
     ...(variant !== undefined && { variant }),
     instances: each(SHAPES, instance),
     arbitrary: shapes().map(instance),
