@@ -295,7 +295,16 @@ export {
   trunc,
 } from "./ops/unary.ts";
 export { type FoldOptions, fold, type UnfoldOptions, unfold } from "./ops/unfold.ts";
-export { assign, defineUpdate, pureUpdate, runUpdate, type Update, type UpdateSpec } from "./ops/update.ts";
+export {
+  assign,
+  defineUpdate,
+  pureUpdate,
+  runUpdate,
+  runUpdates,
+  type Update,
+  type UpdateSpec,
+  type UpdateTarget,
+} from "./ops/update.ts";
 export { type UpsampleOptions, upsample } from "./ops/upsample.ts";
 export { detach } from "./ops/views.ts";
 export {

@@ -1,5 +1,14 @@
-import { checkOptions, LifetimeError, noGrad, OptionError, runUpdate, Tensor, zeroGrad } from "@nf/core";
-import type { Algorithm } from "./algorithm.ts";
+import {
+  checkOptions,
+  LifetimeError,
+  noGrad,
+  OptionError,
+  runUpdates,
+  Tensor,
+  type UpdateTarget,
+  zeroGrad,
+} from "@nf/core";
+import type { Algorithm, Step } from "./algorithm.ts";
 import {
   checkDict,
   checkSlots,
@@ -77,9 +86,10 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
     noGrad(() => {
       for (const group of this.paramGroups) {
         algorithm.check(group);
-        for (const parameter of group.params) {
-          if (parameter.grad !== null) this.stepOne(group, parameter, parameter.grad);
-        }
+        const steps = group.params.flatMap((parameter) =>
+          parameter.grad === null ? [] : [this.prepare(group, parameter, parameter.grad)],
+        );
+        for (const { step, targets } of together(steps)) runUpdates(step.update, targets, step.numbers);
       }
     });
   }
@@ -173,24 +183,48 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
     );
   }
 
-  private stepOne(group: ResolvedGroup<O>, parameter: Tensor, gradient: Tensor): void {
-    const state = this.states.get(parameter) ?? { count: 0, slots: new Map<string, Tensor>() };
-    this.states.set(parameter, state);
+  /** Counts a parameter's step, and gives what has to be run for it. */
+  private prepare(group: ResolvedGroup<O>, parameter: Tensor, gradient: Tensor): Prepared {
+    const kept = this.states.get(parameter) ?? { count: 0, slots: new Map<string, Tensor>() };
+    this.states.set(parameter, kept);
     let fresh = false;
-    const tensors = [parameter];
+    const state = [parameter];
     for (const slot of this.algorithm.slots(group)) {
-      let tensor = state.slots.get(slot);
+      let tensor = kept.slots.get(slot);
       if (tensor === undefined) {
         tensor = newSlot(parameter);
-        state.slots.set(slot, tensor);
+        kept.slots.set(slot, tensor);
         fresh = true;
       }
-      tensors.push(tensor);
+      state.push(tensor);
     }
-    state.count++;
-    const { update, numbers } = this.algorithm.step(group, state.count, fresh);
-    runUpdate(update, tensors, [gradient], numbers);
+    kept.count++;
+    return { step: this.algorithm.step(group, kept.count, fresh), target: { state, inputs: [gradient] } };
   }
+}
+
+interface Prepared {
+  readonly step: Step;
+  readonly target: UpdateTarget;
+}
+
+/** Steps of the same update with the same numbers and dtypes, which a backend may run in one call. */
+function together(
+  steps: readonly Prepared[],
+): Iterable<{ readonly step: Step; readonly targets: readonly UpdateTarget[] }> {
+  const groups: { readonly step: Step; readonly dtypes: string; readonly targets: UpdateTarget[] }[] = [];
+  for (const { step, target } of steps) {
+    const dtypes = [...target.state, ...target.inputs].map(({ dtype }) => dtype).join();
+    const alike = groups.find(
+      (group) =>
+        group.step.update === step.update &&
+        group.dtypes === dtypes &&
+        group.step.numbers.every((value, i) => value === step.numbers[i]),
+    );
+    if (alike === undefined) groups.push({ step, dtypes, targets: [target] });
+    else alike.targets.push(target);
+  }
+  return groups;
 }
 
 /** Each group's parameters and settings; one group with the common `options` where parameters were given. */

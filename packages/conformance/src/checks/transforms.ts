@@ -164,6 +164,13 @@ const updates = (context: Context): Promise<void> =>
     const pure = nf.pureUpdate(step, [p, m], [g], [0.5]);
     const before = nf.clone(p);
     nf.runUpdate(step, [p, m], [g], [0.5]);
+    // Of several sizes, so that one call has groups of unlike shape.
+    const many = Array.from({ length: 5 }, (_, i) => {
+      const shape = [i + 1, 700];
+      const filled = (value: number): nf.Tensor => nf.full(shape, value, { dtype });
+      return { state: [filled(i), filled(1)], inputs: [filled(2)] } as const;
+    });
+    nf.runUpdates(step, many, [0.5]);
     const base = nf.zeros([2, 3], { dtype });
     const view = nf.slice(base, null, [1, 3]);
     nf.assign(view, vector(7, 8));
@@ -175,6 +182,15 @@ const updates = (context: Context): Promise<void> =>
       "the state before": [before, [1, 2, 3]],
       "runUpdate, state": [p, [-0.25, 1, 2.25]],
       "runUpdate, moments": [m, [2.5, 2, 1.5]],
+      ...Object.fromEntries(
+        many.flatMap(({ state: [param, moment] }, i) => {
+          const all = (value: number): number[] => new Array<number>(param.size).fill(value);
+          return [
+            [`runUpdates, state ${i}`, [param, all(i - 1.25)] as const],
+            [`runUpdates, moments ${i}`, [moment, all(2.5)] as const],
+          ];
+        }),
+      ),
       "assign to a slice": [base, [0, 7, 8, 0, 7, 8]],
       "assign of its own transpose": [turned, [1, 3, 2, 4]],
     };
@@ -292,6 +308,7 @@ export function transformChecks(): Check[] {
     check(FAMILY, "training", "updates and writes", updates, [
       "defineUpdate",
       "runUpdate",
+      "runUpdates",
       "pureUpdate",
       "assign",
     ]),

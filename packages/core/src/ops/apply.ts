@@ -14,6 +14,11 @@ export type FusionMode = "auto" | "off" | "force";
 
 let fusion: FusionMode = "auto";
 
+/** How fused operations choose at this moment. */
+export function fusionMode(): FusionMode {
+  return fusion;
+}
+
 /**
  * Runs a synchronous function with fused kernels used where the backend has them (`auto`), never (`off`), or always,
  * with an error where it has none (`force`).

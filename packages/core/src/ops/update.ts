@@ -1,17 +1,18 @@
 import { gradientsEnabled } from "../autograd/tape.ts";
+import type { MapManyCall } from "../backend/fused.ts";
 import { broadcastShapes, sameShape, showShape } from "../backend/geometry.ts";
-import type { View } from "../backend/view.ts";
+import type { BackendBuffer, View } from "../backend/view.ts";
 import { type ComputeDType, DTYPES } from "../dtype.ts";
 import { BackendError, GradientError, LifetimeError, ShapeError } from "../errors.ts";
 import type { Expr } from "../scalar/expr.ts";
 import * as s from "../scalar/expr.ts";
 import { makeProgram, type Program } from "../scalar/program.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { apply } from "./apply.ts";
+import { apply, fusionMode } from "./apply.ts";
 import type { Op } from "./op.ts";
 import { checkTensor } from "./options.ts";
 import { identityProgram, type MapAttributes, mapOp } from "./programs.ts";
-import { allocate, runMap, withTemporaries } from "./run.ts";
+import { allocate, distinctBuffers, runMap, withTemporaries } from "./run.ts";
 import { castProgram } from "./select.ts";
 
 /** What a state update computes, element by element. */
@@ -102,6 +103,60 @@ export function runUpdate(
   writeViews(update.spec.name, programOf(update, [...state, ...inputs]), views, state, params, first);
 }
 
+/** The tensors of one of several updates: what is rewritten, and what is read besides. */
+export interface UpdateTarget {
+  readonly state: readonly Tensor[];
+  readonly inputs: readonly Tensor[];
+}
+
+/**
+ * {@link runUpdate} for many groups of tensors with the same numbers, in one call where the backend has the kernel
+ * `mapMany`: the step of an optimiser over all parameters of a model.
+ */
+export function runUpdates(
+  update: Update,
+  targets: readonly UpdateTarget[],
+  params: readonly number[],
+): void {
+  for (const { state, inputs } of targets) checkUpdate(update, state, inputs, params);
+  if (fusionMode() !== "off" && targets.length > 1 && runTogether(update, targets, params)) return;
+  for (const { state, inputs } of targets) runUpdate(update, state, inputs, params);
+}
+
+/** Runs all updates as one call, and tells whether it could. */
+function runTogether(update: Update, targets: readonly UpdateTarget[], params: readonly number[]): boolean {
+  const [first] = targets as readonly [UpdateTarget];
+  const { device } = first.state[0] as Tensor;
+  const { dtypes, maxBuffersPerCall } = device.backend.capabilities;
+  if (dtypes.mapMany === undefined) return false;
+  const program = programOf(update, [...first.state, ...first.inputs]);
+  const inputs: View[] = [];
+  const outputs: View[] = [];
+  const buffers: BackendBuffer[] = [];
+  for (const { state, inputs: read } of targets) {
+    const tensors = [...state, ...read];
+    if (
+      tensors.some((one) => one.size === 0 || one.device !== device) ||
+      programOf(update, tensors) !== program
+    )
+      return false;
+    const views = tensors.map(({ view }) => view);
+    const own = distinctBuffers(views, []);
+    if (state.some(({ view }) => repeats(view)) || conflicts(views, state)) return false;
+    // Groups run in any order, so that none may read what another writes.
+    if (own.some((buffer) => buffers.includes(buffer))) return false;
+    buffers.push(...own);
+    inputs.push(...views);
+    for (const { view } of state) outputs.push(view);
+  }
+  const attributes = { groups: targets.length };
+  const call: MapManyCall = { kernel: "mapMany", program, buffers, inputs, outputs, params, attributes };
+  if (buffers.length > maxBuffersPerCall || device.backend.supports(call) !== "yes") return false;
+  device.backend.execute(call);
+  for (const { state } of targets) for (const { storage } of state) storage.written(update.spec.name);
+  return true;
+}
+
 /** The same values as fresh tensors. */
 export function pureUpdate(
   update: Update,
@@ -161,16 +216,14 @@ function writeViews(
 ): void {
   const { device } = first;
   for (const { view } of targets) {
-    if (view.strides.some((step, axis) => step === 0 && (view.shape[axis] as number) > 1)) {
+    if (repeats(view)) {
       throw new ShapeError(
         `${writer}: the target of shape ${showShape(view.shape)} repeats its elements (it was expanded), so they cannot be ` +
           "written one by one. Write to what it was expanded from, or to a clone.",
       );
     }
   }
-  const conflict = targets.some((target) =>
-    inputs.some((view) => view.buffer === target.view.buffer && !sameView(view, target.view)),
-  );
+  const conflict = conflicts(inputs, targets);
   const tooMany =
     new Set([...inputs, ...targets.map(({ view }) => view)].map(({ buffer }) => buffer)).size >
     device.backend.capabilities.maxBuffersPerCall;
@@ -204,6 +257,18 @@ function writeViews(
     );
   }
   for (const target of targets) target.storage.written(writer);
+}
+
+/** Whether elements of a view are the same memory, so that they cannot be written one by one. */
+function repeats(view: View): boolean {
+  return view.strides.some((step, axis) => step === 0 && (view.shape[axis] as number) > 1);
+}
+
+/** Whether a target overlaps an input otherwise than by being it. */
+function conflicts(inputs: readonly View[], targets: readonly Tensor[]): boolean {
+  return targets.some((target) =>
+    inputs.some((view) => view.buffer === target.view.buffer && !sameView(view, target.view)),
+  );
 }
 
 function sameView(a: View, b: View): boolean {
