@@ -300,7 +300,7 @@ function ramp(device: Device, dtype: DType, length: number, start: number, step:
   return result;
 }
 
-/** `count` evenly spaced numbers from `start` to `end`, both included. */
+/** `count` evenly spaced numbers from `start` to `end`, both included; one number is `start`. */
 export function linspace(start: number, end: number, count: number, options: CreateOptions = {}): Tensor {
   const { device, dtype } = resolveCreate("linspace", options, "f32");
   if (!isFloat(dtype)) throw new DTypeError(`linspace: needs a float dtype, got ${dtype}.`);
@@ -310,7 +310,7 @@ export function linspace(start: number, end: number, count: number, options: Cre
   // Computed on the host in float64, so that both ends are exact.
   const values = hostArray(dtype, length);
   for (let i = 0; i < length; i++)
-    values[i] = i === length - 1 ? end : start + ((end - start) * i) / Math.max(1, length - 1);
+    values[i] = i > 0 && i === length - 1 ? end : start + ((end - start) * i) / Math.max(1, length - 1);
   return asLeaf(upload("linspace", device, values, [length], dtype), options);
 }
 

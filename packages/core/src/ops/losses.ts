@@ -81,7 +81,8 @@ const BCE_LOGITS: Elementwise = /* @__PURE__ */ lossOf("bceWithLogits", ([x, y, 
 });
 const KL: Elementwise = /* @__PURE__ */ lossOf("klDiv", ([x, y]) => {
   const t = y as Expr;
-  return s.select(s.gt(t, 0), s.mul(t, s.sub(s.log(t), x as Expr)), s.select(s.isNaN(t), t, s.mul(t, 0)));
+  // 0 log 0 is 0; a negative share has no logarithm.
+  return s.select(s.eq(t, 0), s.mul(t, 0), s.mul(t, s.sub(s.log(t), x as Expr)));
 });
 const KL_LOG: Elementwise = /* @__PURE__ */ lossOf("klDiv", ([x, y]) =>
   s.mul(s.exp(y as Expr), s.sub(y as Expr, x as Expr)),
@@ -130,7 +131,10 @@ export interface BinaryLossOptions extends LossOptions {
   readonly weight?: Operand;
 }
 
-/** Cross-entropy of probabilities with binary targets: -(t log p + (1 - t) log(1 - p)). */
+/**
+ * Cross-entropy of probabilities with binary targets: -(t log p + (1 - t) log(1 - p)). Predictions outside of 0 to 1 give
+ * NaN; for logits there is {@link bceWithLogits}.
+ */
 export function bce(prediction: Tensor, target: Tensor, options: BinaryLossOptions = {}): Tensor {
   checkOptions("bce", options, ["reduction", "weight"]);
   return elementLoss(

@@ -59,8 +59,16 @@ export function checkFunction(op: string, fn: unknown): void {
   if (typeof fn !== "function") throw new OptionError(`${op}: expected a function, got ${show(fn)}.`);
 }
 
+/** Options that are true or false, wherever they occur: an option's name means one thing. */
+const FLAGS: ReadonlySet<string> = /* @__PURE__ */ new Set(
+  (
+    "keepDims descending largest reverse ceilMode countIncludePad logTarget requiresGrad replacement hard training " +
+    "causal alignCorners interleaved swap createGraph retainGraph aux"
+  ).split(" "),
+);
+
 /**
- * Refuses options that an operation does not have, naming those it has.
+ * Refuses options that an operation does not have, and flags that are neither true nor false, naming what it has.
  * @throws OptionError
  */
 export function checkOptions(op: string, options: object | undefined, allowed: readonly string[]): void {
@@ -75,6 +83,9 @@ export function checkOptions(op: string, options: object | undefined, allowed: r
       const choices = allowed.length === 0 ? "It takes none." : `It takes ${allowed.join(", ")}.`;
       throw new OptionError(`${op}: unknown option "${key}". ${choices}`);
     }
+    const value: unknown = (options as Readonly<Record<string, unknown>>)[key];
+    if (FLAGS.has(key) && value !== undefined && typeof value !== "boolean")
+      throw new OptionError(`${op}: ${key} must be true or false, got ${show(value)}.`);
   }
 }
 

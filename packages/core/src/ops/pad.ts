@@ -3,6 +3,7 @@ import { DTYPES } from "../dtype.ts";
 import { OptionError, ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { composite } from "./apply.ts";
+import { checkHeld } from "./create.ts";
 import { checkChoice, checkInteger, checkOptions, checkTensor, show } from "./options.ts";
 import { concat } from "./place.ts";
 import { expandTo } from "./programs.ts";
@@ -51,6 +52,9 @@ export function pad(x: Tensor, padding: Padding, options: PadOptions = {}): Tens
   const { value = 0 } = options;
   if (typeof value !== "number" || (DTYPES[x.dtype].kind !== "float" && !Number.isInteger(value)))
     throw new OptionError(`pad: value must be a number that ${x.dtype} holds, got ${show(value)}.`);
+  if (x.dtype === "bool" && value !== 0 && value !== 1)
+    throw new OptionError(`pad: value must be 0 or 1 for bool, got ${value}.`);
+  checkHeld("pad", x.dtype, value);
   return composite([x], () => padTrailing(x, padding, value));
 }
 

@@ -34,7 +34,7 @@ import { detach, withUnitDims } from "./views.ts";
 
 /** Options of reductions. */
 export interface ReduceOptions {
-  /** One axis, several, or (default) all. Negative ones count from the end. */
+  /** One axis, several, or (default) all; of no axes, `[]`, nothing is reduced. Negative ones count from the end. */
   readonly axis?: number | readonly number[];
   /** Keep reduced dimensions with size 1; default false. */
   readonly keepDims?: boolean;

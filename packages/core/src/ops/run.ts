@@ -64,8 +64,13 @@ export function execute(device: Device, call: RequiredCall): void {
 
 function undeclared(device: Device, kernel: RequiredKernel, dtype: DType, origin: string): BackendError {
   const able = device.backend.capabilities.dtypes[kernel].join(", ");
+  // What `map` lacks cannot even be stored, so that there is nothing to convert from.
+  const advice =
+    kernel === "map"
+      ? "Choose one of these dtypes for the result, or use another backend."
+      : "Convert the operands to one of these with x.cast(…), or use another backend.";
   return new BackendError(
-    `${origin}: backend ${device.label} has no ${dtype} in its kernel "${kernel}", which takes ${able}. Convert with x.cast(…), or use another backend.`,
+    `${origin}: backend ${device.label} has no ${dtype} in its kernel "${kernel}", which takes ${able}. ${advice}`,
     "NF_UNSUPPORTED",
   );
 }

@@ -14,7 +14,7 @@ import type { Op } from "./op.ts";
 import { checkAxis, checkFloat, checkInteger, checkNumber, checkOptions, checkTensor } from "./options.ts";
 import { type MapAttributes, mapOp, perDType } from "./programs.ts";
 import { type Generator, rand } from "./random.ts";
-import { argmax, argmin } from "./reduce.ts";
+import { argmax, argmin, min } from "./reduce.ts";
 import { castTo } from "./select.ts";
 import { softmax } from "./softmax.ts";
 import { topk } from "./sort.ts";
@@ -39,18 +39,33 @@ const raceProgram: (dtype: ComputeDType) => Program = /* @__PURE__ */ perDType((
     "multinomial",
     [dtype, dtype],
     [],
-    ([u, weight]) => {
-      const time = s.div(s.neg(strictLog(s.sub(1, u as Expr))), weight as Expr);
-      return s.select(s.gt(weight as Expr, 0), time, Infinity);
+    ([u, given]) => {
+      const share = given as Expr;
+      const sound = s.and(s.ge(share, 0), s.lt(share, Infinity));
+      const weight = s.check(share, sound, "probability negative or not finite");
+      const time = s.div(s.neg(strictLog(s.sub(1, u as Expr))), weight);
+      return s.select(s.gt(weight, 0), time, Infinity);
     },
     { strict: true },
   ),
 );
 
+/** Those who arrived; who never does was not to be drawn. */
+const ARRIVED: Op<MapAttributes> = /* @__PURE__ */ mapOp("multinomial");
+const arrivedProgram: (dtype: ComputeDType) => Program = /* @__PURE__ */ perDType((dtype) =>
+  program("multinomial", ["i32", dtype], [], ([index, time]) => {
+    const arrived = s.lt(time as Expr, Infinity);
+    return s.check(index as Expr, arrived, "more drawn than there are possible classes");
+  }),
+);
+
 /**
  * Indices drawn with the given probabilities, i32: from `[classes]` `[count]`, from `[rows, classes]` `[rows, count]`.
- * Probabilities need not add up to 1. Without replacement indices come in the order drawn, and after all possible ones
- * (probability above 0) the impossible ones. The same seed and probabilities give the same indices on every backend.
+ * Probabilities need not add up to 1. Without replacement indices come in the order drawn. The same seed and
+ * probabilities give the same indices on every backend.
+ *
+ * @throws ArithmeticError for a probability that is negative or not finite, and where more is drawn from a row than has a
+ * probability above 0 (at the next read, on backends that work asynchronously)
  */
 export function multinomial(probabilities: Tensor, count: number, options: MultinomialOptions = {}): Tensor {
   checkTensor("multinomial", probabilities);
@@ -81,7 +96,11 @@ export function multinomial(probabilities: Tensor, count: number, options: Multi
     const against = replacement ? withUnitDims(weights, [...lead, 1, classes]) : weights;
     const attributes = { program: raceProgram(compute), params: [], dtypes: [compute] } as const;
     const times = apply(RACE, [u, against], attributes)[0] as Tensor;
-    return replacement ? argmin(times, { axis: -1 }) : topk(times, { k: count, largest: false }).indices;
+    const first = replacement
+      ? { indices: argmin(times, { axis: -1 }), values: min(times, { axis: -1 }) }
+      : topk(times, { k: count, largest: false });
+    const checked = { program: arrivedProgram(compute), params: [], dtypes: ["i32"] } as const;
+    return apply(ARRIVED, [first.indices, first.values], checked)[0] as Tensor;
   });
 }
 

@@ -224,10 +224,19 @@ export function check(x: Expr, condition: Expr, code: CheckCode): Expr {
 }
 
 /** What a failed {@link check} reports. */
-export type CheckCode = "integer division by zero" | "index out of range";
+export type CheckCode =
+  | "integer division by zero"
+  | "index out of range"
+  | "probability negative or not finite"
+  | "more drawn than there are possible classes";
 
 /** The messages of {@link check}, by the number stored in the node. */
-export const CHECK_CODES: readonly CheckCode[] = ["integer division by zero", "index out of range"];
+export const CHECK_CODES: readonly CheckCode[] = [
+  "integer division by zero",
+  "index out of range",
+  "probability negative or not finite",
+  "more drawn than there are possible classes",
+];
 
 /**
  * One of the two words that Threefry2x32 with 20 rounds makes of a counter `(c0, c1)` under a key `(k0, k1)`, all

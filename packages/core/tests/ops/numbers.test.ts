@@ -73,3 +73,71 @@ describe("scalars along an axis", () => {
     }),
   );
 });
+
+describe("edges of single operations", () => {
+  it(
+    "linspace of one number is its start",
+    scoped(() => expect(valuesOf(core.linspace(2, 5, 1))).toEqual([2])),
+  );
+
+  it(
+    "pad refuses numbers that the dtype does not hold",
+    scoped(() => {
+      for (const [dtype, value] of [
+        ["u8", 300],
+        ["i32", 3e9],
+        ["u32", -1],
+        ["bool", 2],
+      ] as const) {
+        const x = tensorOf([0, 1], [2], dtype);
+        expect(() => core.pad(x, [[1, 0]], { value }), dtype).toThrow(core.NanoFluxError);
+      }
+    }),
+  );
+
+  it(
+    "flags are true or false",
+    scoped(() => {
+      const x = tensorOf([1, 2], [2]);
+      expect(() => core.sum(x, { keepDims: 1 as never })).toThrow(
+        /sum: keepDims must be true or false, got 1/,
+      );
+      expect(() => core.sort(x, { descending: "yes" as never })).toThrow(core.OptionError);
+      expect(() => core.tensor([1], { requiresGrad: 1 as never })).toThrow(core.OptionError);
+    }),
+  );
+
+  it(
+    "klDiv of a negative share is NaN, of 0 it is 0",
+    scoped(() => {
+      const [value] = valuesOf(core.klDiv(tensorOf([-1], [1]), tensorOf([-0.5], [1])));
+      expect(value).toBeNaN();
+      const zero = core.klDiv(tensorOf([-Infinity, -1], [2]), tensorOf([0, 1], [2]), { reduction: "none" });
+      expect(valuesOf(zero)).toEqual([0, 1]);
+    }),
+  );
+
+  it(
+    "hardSwish is steep where it is a line, however far out",
+    scoped(() => {
+      const x = tensorOf([-Infinity, -4, 4, 3e38, Infinity], [5], "f32", true);
+      core.hardSwish(x).sum().backward();
+      expect(valuesOf(x.grad as core.Tensor)).toEqual([0, 0, 1, 1, 1]);
+    }),
+  );
+
+  it.each<[string, readonly number[], number, boolean]>([
+    ["none possible", [0, 0, 0], 1, false],
+    ["negative", [-0.5, 0.5, 0], 1, false],
+    ["NaN", [Number.NaN, 0.5], 1, true],
+    ["infinite", [Infinity, 0.5], 1, false],
+    ["more than are possible", [0.5, 0.5, 0], 3, false],
+    ["none possible, with replacement", [0, 0], 2, true],
+  ])("multinomial refuses weights: %s", (_name, weights, count, replacement) => {
+    scoped(() => {
+      const draw = (): unknown =>
+        valuesOf(core.multinomial(tensorOf(weights, [weights.length]), count, { replacement }));
+      expect(draw).toThrow(core.ArithmeticError);
+    })();
+  });
+});
