@@ -67,7 +67,7 @@ export const hardSigmoid: UnaryFunction = /* @__PURE__ */ unary("hardSigmoid", (
 export const hardSwish: UnaryFunction = /* @__PURE__ */ unary("hardSwish", (x) => {
   const value = s.mul(x, s.div(limited(s.add(x, 3), 0, 6), 6));
   const inside = s.add(s.div(x, 3), 0.5);
-  return s.stated(value, [x], [s.select(s.lt(x, -3), 0, s.select(s.lt(x, 3), inside, 1))]);
+  return s.stated(value, [x], [s.select(s.le(x, -3), 0, s.select(s.lt(x, 3), inside, 1))]);
 });
 
 /** x above 0, alpha (e^x - 1) below. At 0 the derivative is that of the exponential, the second one 0, as in PyTorch. */

@@ -20,7 +20,6 @@ export {
   floorDivide,
   greater,
   greaterEqual,
-  leftShift,
   less,
   lessEqual,
   logicalAnd,
@@ -32,7 +31,6 @@ export {
   notEqual,
   pow,
   remainder,
-  rightShift,
   sub,
 } from "../ops/binary.ts";
 export { clone, gather, indexAdd, indexSelect, scatter, scatterAdd, take } from "../ops/index-ops.ts";
@@ -70,7 +68,7 @@ export {
   unsqueeze,
 } from "../ops/shape.ts";
 export { logSoftmax, softmax } from "../ops/softmax.ts";
-export { argsort, sort, topk } from "../ops/sort.ts";
+export { sort, topk } from "../ops/sort.ts";
 export { to } from "../ops/transfer.ts";
 export {
   abs,
