@@ -26,7 +26,10 @@ const BACKEND_FREE = ["core", "nn", "optim", "data", "models", "io", "train"];
 const BACKEND_NAME = /@nf\/backend-[a-z]+|\bbackend-(?:cpu|wasm|webgpu|native)\b/g;
 
 /** Run in browsers too: no static import of a Node module (a dynamic one behind a check is fine). */
-const UNIVERSAL = ["core", "nn", "optim", "models", "energy", "conformance", "backend-cpu", "backend-webgpu"];
+const UNIVERSAL = [
+  ...["core", "nn", "optim", "models", "energy", "conformance"],
+  ...["backend-cpu", "backend-wasm", "backend-webgpu"],
+];
 
 const BANNED = [
   { pattern: /\bas unknown as\b/, why: "double cast: narrow the type, or fix the one that is wrong" },

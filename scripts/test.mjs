@@ -35,6 +35,12 @@ const CHECKS = [
   },
   { name: "links", work: () => script("check-links.mjs"), detail: lastLine },
   { name: "notices", work: () => script("notices.mjs", "--check"), detail: lastLine },
+  {
+    name: "support matrix",
+    needsBuild: true,
+    work: () => script("support-matrix.mjs", "--check"),
+    detail: lastLine,
+  },
   { name: "snippets", needsBuild: true, work: () => script("snippets.mjs"), detail: lastLine },
   {
     name: "publint",
@@ -161,7 +167,7 @@ if (installed) {
 process.stdout.write(`\nsummary (${seconds(performance.now() - started)})\n`);
 for (const { name, ok, milliseconds, detail } of results) {
   process.stdout.write(
-    `  ${ok ? "ok    " : "FAILED"}  ${name.padEnd(12)} ${seconds(milliseconds).padStart(8)}  ${detail}\n`,
+    `  ${ok ? "ok    " : "FAILED"}  ${name.padEnd(14)} ${seconds(milliseconds).padStart(8)}  ${detail}\n`,
   );
 }
 // Failed checks count as failures, so that a run that exits non-zero never says "0 failed".

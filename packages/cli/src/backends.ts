@@ -28,11 +28,15 @@ export interface BackendReport {
   readonly dtypes?: readonly string[];
 }
 
+/** Whether an import failed because something to import is not there. */
+function isNotFound(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND";
+}
+
 /** Whether an import failed because this very package is absent, rather than something that it needs. */
 function isMissing(error: unknown, name: string): boolean {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  if (code !== "ERR_MODULE_NOT_FOUND" && code !== "MODULE_NOT_FOUND") return false;
-  return messageOf(error).includes(`'${name}'`);
+  return isNotFound(error) && messageOf(error).includes(`'${name}'`);
 }
 
 /**
@@ -71,7 +75,7 @@ export function packageOf(name: string): string {
 }
 
 const unknownBackend = (name: string): string =>
-  `There is no backend "${name}". Choose ${orList(SHORT_NAMES)}, or name an installed package that exports createBackend.`;
+  `There is no backend "${name}". Choose ${orList(SHORT_NAMES)}, or name an installed package that exports createBackend: one beside nf, or of the project in whose folder nf is run.`;
 
 function isBackend(value: unknown): value is Backend {
   return (
@@ -112,7 +116,8 @@ export async function findBackend(name: string, importModule: ImportModule): Pro
   try {
     module = await importModule(packageName);
   } catch (error) {
-    throw new CliError(`The backend package ${packageName} cannot be loaded: ${messageOf(error)}`, {
+    const hint = isNotFound(error) ? " A package in development must be built before it can be loaded." : "";
+    throw new CliError(`The backend package ${packageName} cannot be loaded: ${messageOf(error)}${hint}`, {
       cause: error,
     });
   }

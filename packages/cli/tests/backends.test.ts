@@ -194,9 +194,17 @@ describe("importing", () => {
     };
     await write("nf-test-good", "export const createBackend = () => 1;");
     await write("nf-test-broken", "import 'nf-test-not-there';");
+    await write("nf-test-unbuilt", "");
+    await rm(join(project, "node_modules", "nf-test-unbuilt", "index.js"));
     const importModule = importerFrom(project);
     expect(await importModule("nf-test-good")).toHaveProperty("createBackend");
     expect(await importModule("nf-test-absent")).toBeUndefined();
     await expect(importModule("nf-test-broken")).rejects.toThrow("nf-test-not-there");
+    await expect(openBackend("nf-test-unbuilt", importModule)).rejects.toThrow(
+      /nf-test-unbuilt cannot be loaded: .*index\.js.* must be built before/s,
+    );
+    await expect(openBackend("nf-test-absent", importModule)).rejects.toThrow(
+      /no backend "nf-test-absent"\..*the project in whose folder nf is run/,
+    );
   });
 });

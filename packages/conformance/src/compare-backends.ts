@@ -1,14 +1,14 @@
 import { type Backend, type DType, OptionError, type Tensor, use } from "@nf/core";
 import fc from "fast-check";
 import { allRows } from "./cases/index.ts";
-import { type CreateBackend, undeclared } from "./check.ts";
-import { kernelsOf } from "./checks/forward.ts";
+import type { CreateBackend } from "./check.ts";
 import { runGraphs } from "./checks/graphs.ts";
 import { listOf, type Point, pointOf, readAll, scoped, tensorsOf } from "./evaluate.ts";
 import { short, table } from "./format.ts";
 import { anyGraph, nmse } from "./graphs/graph.ts";
 import { LAYOUTS } from "./layout.ts";
 import type { Row } from "./model.ts";
+import { lacking } from "./needs.ts";
 import { checkNames, checkNumber, DEFAULT_EXAMPLES, DEFAULT_SEED } from "./options.ts";
 import { Source, seedOf } from "./source.ts";
 
@@ -84,7 +84,7 @@ async function compareRow(
 ): Promise<void> {
   const layouts = [LAYOUTS["contiguous"]!, LAYOUTS["everything at once"]!];
   for (const dtype of row.dtypes) {
-    if ([a, b].some((backend) => undeclared(backend, kernelsOf(row), dtype) !== undefined)) continue;
+    if ([a, b].some((backend) => lacking(backend, row, dtype) !== undefined)) continue;
     const source = new Source(seedOf(`${row.op} ${row.variant} ${dtype}`, seed));
     const points = row.instances.flatMap((instance) =>
       layouts.map((layout) => pointOf(instance, dtype, [layout], source.split())),

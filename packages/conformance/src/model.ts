@@ -81,6 +81,8 @@ export interface Row {
   /** Kernels it needs on the tested dtype beside `map`. */
   readonly kernels: readonly RequiredKernel[];
   readonly dtypes: readonly DType[];
+  /** Dtypes its instances use beside the tested one that no operand and no result tells: bytes of blocks, say. */
+  readonly uses?: readonly DType[];
   /** Dtype of a result. */
   readonly result: (dtype: DType, output: number) => DType;
   /** Highest order of derivative that is looked at. */

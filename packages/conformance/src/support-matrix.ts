@@ -8,18 +8,18 @@ import {
   use,
 } from "@nf/core";
 import { allRows } from "./cases/index.ts";
-import { type CreateBackend, undeclared } from "./check.ts";
-import { kernelsOf } from "./checks/forward.ts";
+import type { CreateBackend } from "./check.ts";
 import { listOf, pointOf, scoped, tensorsOf } from "./evaluate.ts";
 import { DENSE } from "./layout.ts";
 import type { Row } from "./model.ts";
+import { lacking } from "./needs.ts";
 import { Source } from "./source.ts";
 
 /**
  * How a backend computes an operation in a dtype.
  * - `kernels`: with the required kernels.
  * - `fused`: with a kernel of its own, at least where it takes the call.
- * - `undeclared`: a kernel that it needs does not declare the dtype.
+ * - `undeclared`: a kernel that it needs does not declare the dtype, or that of an operand or a result.
  * - `none`: the operation does not take the dtype on any backend.
  */
 export type SupportKind = "kernels" | "fused" | "undeclared" | "none";
@@ -66,7 +66,7 @@ class Watched extends BackendDecorator {
 
 async function kindOf(backend: Watched, row: Row, dtype: DType): Promise<SupportKind> {
   if (!row.dtypes.includes(dtype)) return "none";
-  if (undeclared(backend, kernelsOf(row), dtype) !== undefined) return "undeclared";
+  if (lacking(backend, row, dtype) !== undefined) return "undeclared";
   backend.fused = false;
   const source = new Source(1);
   await scoped(

@@ -49,6 +49,7 @@ function quantizedRow(format: "q8_0" | "q4_0"): Row {
   return row(FAMILY, {
     op: "quantizedMatmul",
     also: ["quantizedFromBytes"],
+    uses: ["u8"],
     variant: format,
     kernels: ["matmul"],
     dtypes: FLOATS,
@@ -80,6 +81,7 @@ function dequantizeRow(): Row {
   return row(FAMILY, {
     op: "dequantize",
     also: ["quantize"],
+    uses: ["u8"],
     dtypes: FLOATS,
     order: 0,
     tolerance: "rounded",

@@ -30,7 +30,7 @@ export interface UnarySpec {
   readonly order?: Row["order"];
   readonly tolerance?: Row["tolerance"];
   readonly magnitude?: number;
-  /** Points with convention: input, output, and gradient where it is one. */
+  /** Points with convention: input, output, and gradient where it is looked at. */
   readonly points?: readonly (readonly [x: number, y: number, gradient?: number])[];
   readonly edges?: readonly Edge[];
   /** Whether 0, ±1, ±1e4, infinities and NaN give what the reference says; default true. */
@@ -59,18 +59,23 @@ export function unaryRow(
     made.push(
       edge("0, ±1, ±1e4, infinities, NaN", run, [EXTREMES], EXTREMES.map(f), { only: ["f32", "f64"] }),
     );
-  if (points.length > 0) {
-    const grads = points.some(([, , gradient]) => gradient !== undefined);
-    made.push(
-      edge(
-        "joints",
-        run,
-        [points.map(([x]) => x)],
-        points.map(([, y]) => y),
-        { only: ["f32", "f64"], ...(grads && { grads: [points.map(([, , gradient]) => gradient ?? 0)] }) },
-      ),
-    );
-  }
+  const only = ["f32", "f64"] as const;
+  const values = (label: string, some: typeof points, grads?: readonly number[]): void => {
+    if (some.length === 0) return;
+    const [inputs, outputs] = [some.map(([x]) => x), some.map(([, y]) => y)];
+    made.push(edge(label, run, [inputs], outputs, { only, ...(grads !== undefined && { grads: [grads] }) }));
+  };
+  // Points without a gradient are looked at apart: their derivative is no convention, and may be anything.
+  const differentiated = points.filter(([, , gradient]) => gradient !== undefined);
+  values(
+    "joints",
+    differentiated,
+    differentiated.map(([, , gradient]) => gradient!),
+  );
+  values(
+    "joints, values alone",
+    points.filter(([, , gradient]) => gradient === undefined),
+  );
   const full: RowSpec = {
     op,
     // A function of real numbers takes integers and bool as f32; rows that say their dtypes say what comes out.

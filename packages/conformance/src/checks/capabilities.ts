@@ -69,6 +69,12 @@ async function wellFormed(context: Context): Promise<void> {
   expectThat(context, maxBufferBytes > 0, `maxBufferBytes is ${maxBufferBytes}`);
   expectThat(context, maxBuffersPerCall >= 4, `maxBuffersPerCall is ${maxBuffersPerCall}, kernels need 4`);
   expectThat(context, typeof readSync === "boolean", `readSync is ${String(readSync)}`);
+  for (const weights of backend.capabilities.matmulWeights ?? [])
+    expectThat(
+      context,
+      DTYPES[weights]?.kind === "float" && DTYPES[weights].bytes === 2,
+      `matmulWeights declares ${weights}, which is no 16-bit float`,
+    );
   if (readSync)
     expectThat(
       context,

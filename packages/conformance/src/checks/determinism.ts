@@ -4,9 +4,9 @@ import { type Derivatives, derive } from "../derivatives.ts";
 import { type Point, pointOf, readAll, scoped } from "../evaluate.ts";
 import { LAYOUTS } from "../layout.ts";
 import { type Row, rowName } from "../model.ts";
+import { lacking } from "../needs.ts";
 import { Source, seedOf } from "../source.ts";
 import { check, expectThat } from "./expect.ts";
-import { kernelsOf } from "./forward.ts";
 import { weightsFor } from "./gradient.ts";
 
 const FAMILY = "determinism";
@@ -44,10 +44,7 @@ const flat = ({ results, gradients }: Derivatives): readonly nf.Tensor[] => [
 async function operations(context: Context, rows: readonly Row[]): Promise<void> {
   let ran = 0;
   for (const row of rows) {
-    if (
-      !row.dtypes.includes("f32") ||
-      undeclared(context.backend, [...kernelsOf(row), "reduce"], "f32") !== undefined
-    )
+    if (!row.dtypes.includes("f32") || lacking(context.backend, row, "f32", ["reduce"]) !== undefined)
       continue;
     const source = new Source(seedOf(rowName(row), context.seed));
     const points: Point[] = row.instances.flatMap((instance) =>

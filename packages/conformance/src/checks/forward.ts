@@ -1,5 +1,5 @@
 import { DTYPE_NAMES, type DType, isFloat, isInteger, type Tensor } from "@nf/core";
-import { type Check, type Context, requireDType } from "../check.ts";
+import { type Check, type Context, NotApplicable } from "../check.ts";
 import { scaleOf } from "../compare-values.ts";
 import { type Derivatives, gradientsOf } from "../derivatives.ts";
 import {
@@ -15,12 +15,10 @@ import {
 } from "../evaluate.ts";
 import { LAYOUTS } from "../layout.ts";
 import { type Edge, type Row, rowName } from "../model.ts";
+import { lacking } from "../needs.ts";
 import { nd } from "../reference/nd.ts";
 import { Source } from "../source.ts";
 import { roundTo } from "../values.ts";
-
-/** The kernels a row needs on the tested dtype. */
-export const kernelsOf = (row: Row): Row["kernels"] => ["map", ...row.kernels];
 
 /** Compares shape, dtype and values of what was read with the reference. */
 export function judge(context: Context, row: Row, point: Point, label: string, reads: readonly Read[]): void {
@@ -66,7 +64,8 @@ export async function runPoints(
 
 /** Every fixed instance of a row, on views of every kind. */
 async function forward(context: Context, row: Row, dtype: DType): Promise<void> {
-  requireDType(context.backend, kernelsOf(row), dtype);
+  const reason = lacking(context.backend, row, dtype);
+  if (reason !== undefined) throw new NotApplicable(reason);
   const source = new Source(context.seed);
   for (const instance of row.instances) {
     const points = Object.entries(LAYOUTS).map(([kind, layout]) => ({
@@ -84,11 +83,16 @@ function edgeTypes(edge: Edge, row: Row): readonly DType[] {
 /** Points whose results are known, with their gradients where those are a convention. */
 async function edges(context: Context, row: Row): Promise<void> {
   const { backend, compare } = context;
+  let ran = 0;
+  let reason: string | undefined;
   for (const edge of row.edges) {
-    const types = edgeTypes(edge, row).filter((dtype) =>
-      kernelsOf(row).every((kernel) => backend.capabilities.dtypes[kernel].includes(dtype)),
-    );
-    for (const dtype of types) {
+    for (const dtype of edgeTypes(edge, row)) {
+      const missing = lacking(backend, row, dtype);
+      if (missing !== undefined) {
+        reason ??= missing;
+        continue;
+      }
+      ran++;
       const label = `${edge.label}, ${dtype}`;
       await scoped(
         () => runEdge(edge, dtype),
@@ -115,6 +119,7 @@ async function edges(context: Context, row: Row): Promise<void> {
       );
     }
   }
+  if (ran === 0) throw new NotApplicable(reason ?? "no dtype of the edges is one of the row's");
 }
 
 /** Runs an edge, and takes the gradient of the sum of its results where one is expected. */

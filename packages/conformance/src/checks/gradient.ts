@@ -1,5 +1,5 @@
 import { GradientError } from "@nf/core";
-import { type Check, type Context, NotApplicable, undeclared } from "../check.ts";
+import { type Check, type Context, NotApplicable } from "../check.ts";
 import { difference, scaleOf } from "../compare-values.ts";
 import {
   curvature,
@@ -13,17 +13,16 @@ import {
 import { differentiated, expectedOf, type Point, pointOf, scoped, weights } from "../evaluate.ts";
 import { LAYOUTS } from "../layout.ts";
 import { type Row, rowName } from "../model.ts";
+import { lacking } from "../needs.ts";
 import { nd } from "../reference/nd.ts";
 import { Source } from "../source.ts";
-import { kernelsOf } from "./forward.ts";
 
 /** The dtype a row's gradients are looked at in: f64 where the backend computes it. */
 export function gradientType(context: Context, row: Row): "f64" | "f32" {
-  const kernels = [...kernelsOf(row), "reduce"] as const;
   const types = (["f64", "f32"] as const).filter((dtype) => row.dtypes.includes(dtype));
-  const found = types.find((dtype) => undeclared(context.backend, kernels, dtype) === undefined);
+  const found = types.find((dtype) => lacking(context.backend, row, dtype, ["reduce"]) === undefined);
   if (found === undefined)
-    throw new NotApplicable(undeclared(context.backend, kernels, "f32") ?? "no float dtype");
+    throw new NotApplicable(lacking(context.backend, row, "f32", ["reduce"]) ?? "no float dtype");
   return found;
 }
 

@@ -5,8 +5,9 @@ import { derive, isGradientType, type Weights } from "../derivatives.ts";
 import { listOf, type Point, pointOf, readAll, scoped, tensorsOf } from "../evaluate.ts";
 import { anyLayout, type Layout } from "../layout.ts";
 import { type Instance, type Row, rowName } from "../model.ts";
+import { runnable } from "../needs.ts";
 import { Source } from "../source.ts";
-import { judge, kernelsOf } from "./forward.ts";
+import { judge } from "./forward.ts";
 import { judgeSlope, weightsFor } from "./gradient.ts";
 
 /** An example of a row's property. */
@@ -93,14 +94,9 @@ async function runBatch(context: Context, row: Row, examples: readonly Example[]
   );
 }
 
-/** The dtypes of a row that the backend declares. */
-function declared(context: Context, row: Row): readonly DType[] {
-  return row.dtypes.filter((dtype) => undeclared(context.backend, kernelsOf(row), dtype) === undefined);
-}
-
 /** Random shapes, options, layouts and values. Examples run in batches; one that fails is shrunk. */
 async function property(context: Context, row: Row): Promise<void> {
-  const dtypes = declared(context, row);
+  const dtypes = runnable(context.backend, row);
   // Gradients need sums beside the row's own kernels.
   const gradients = dtypes.some(
     (dtype) => isFloat(dtype) && undeclared(context.backend, ["reduce"], dtype) === undefined,

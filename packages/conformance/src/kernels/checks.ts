@@ -219,6 +219,20 @@ async function epilogue(context: Context): Promise<void> {
   if (ran === 0) throw new NotApplicable(reason);
 }
 
+/** 16-bit weights on the right of f32, which a backend that declares them widens inside the kernel. */
+async function wideningMatmul(context: Context, weights: DType): Promise<void> {
+  const { backend, seed } = context;
+  if (backend.capabilities.matmulWeights?.includes(weights) !== true)
+    throw new NotApplicable(`matmulWeights does not declare ${weights}`);
+  const source = new Source(seed);
+  // Beside the usual shapes a single row, and long lines, where kernels take other ways.
+  const shapes = [...SHAPES.filter((shape) => shape.length >= 3), [1, 70, 9], [2, 5, 33, 18]];
+  await everyLayout(
+    context,
+    shapes.map((shape) => matmulCase("f32", shape, source.below(CHOICES), source, weights)),
+  );
+}
+
 /** Sums of many terms must be accurate: a naive f32 sum of these is off by far more than promised. */
 async function longSums(context: Context): Promise<void> {
   const { backend } = context;
@@ -284,6 +298,15 @@ export function kernelChecks(): Check[] {
       name: "matmul with an epilogue, where taken",
       run: epilogue,
     },
+    ...(["f16", "bf16"] as const).map(
+      (weights): Check => ({
+        family: FAMILY,
+        subject: "matmul",
+        level: "kernels",
+        name: `matmul of f32 and ${weights} weights, views of every kind`,
+        run: (context) => wideningMatmul(context, weights),
+      }),
+    ),
     {
       family: FAMILY,
       subject: "reduce",

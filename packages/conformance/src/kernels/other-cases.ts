@@ -204,22 +204,27 @@ export function argReduceCase(
   };
 }
 
-/** Products of batches of matrices; the sizes come from a shape of up to five. */
+/**
+ * Products of batches of matrices; the sizes come from a shape of up to five.
+ *
+ * @param weights dtype of the second operand, where that is not the tested one
+ */
 export function matmulCase(
   dtype: DType,
   shape: readonly number[],
   choice: Choice,
   source: Source,
+  weights: DType = dtype,
 ): KernelCase {
   const [m = 3, k = 4, n = 2, ...batch] = [...shape].reverse();
   const shapes = { a: [...batch, m, k], b: [...batch, k, n], out: [...batch, m, n] };
   const special = kindBits(choice) % 4 === 3;
   return {
-    label: `matmul of ${dtype} [${shapes.a.join(", ")}] [${shapes.b.join(", ")}]`,
+    label: `matmul of ${weights === dtype ? dtype : `${dtype} and ${weights}`} [${shapes.a.join(", ")}] [${shapes.b.join(", ")}]`,
     parts: { kernel: "matmul" },
     inputs: [
       { dtype, values: small(dtype, shapes.a, source, special) },
-      { dtype, values: small(dtype, shapes.b, source, special) },
+      { dtype: weights, values: small(weights, shapes.b, source, special) },
     ],
     outputs: [blank(dtype, shapes.out)],
     expected: ([a, b]) => [matmul(a!, b!).data.map((value) => wrapped(dtype, value))],

@@ -29,6 +29,13 @@ function inCalls<K extends Kernel>(
   });
 }
 
+/** 16-bit weights beside f32 are all read from the first place. */
+export const weightsLost: (wrapped: Backend) => Backend = inCalls("matmul", (call, run) => {
+  const [a, b] = call.inputs as readonly [View, View];
+  if (a.dtype === b.dtype) run(call);
+  else run({ ...call, inputs: [a, { ...b, strides: b.strides.map(() => 0) }, ...call.inputs.slice(2)] });
+});
+
 /** The call with other attributes. */
 function attributed<K extends Kernel>(
   kernel: K,

@@ -1,0 +1,9 @@
+// `npm run build`, `npm run publint`: turbo, which looks for pnpm on the PATH, where the pin need not be installed.
+import { run } from "./lib/process.mjs";
+import { pnpmVersion } from "./lib/workspace.mjs";
+
+const pnpm = ["--yes", `pnpm@${pnpmVersion()}`];
+const { code } = await run("npx", [...pnpm, "exec", "turbo", ...process.argv.slice(2)], {
+  echo: process.stdout,
+});
+process.exitCode = code;
