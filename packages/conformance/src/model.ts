@@ -91,6 +91,10 @@ export interface Row {
   /** Size of the terms that meet in a result, where that is not the size of results. */
   readonly magnitude: number;
   readonly instances: readonly Instance[];
+  /** Instances beyond the blocks and tiles that kernels cut their work into; they become a row of their own. */
+  readonly large?: readonly Instance[];
+  /** Whether there are no random examples of it. */
+  readonly fixed?: boolean;
   /** Instances for property tests. */
   readonly arbitrary: Arbitrary<Instance>;
   readonly edges: readonly Edge[];

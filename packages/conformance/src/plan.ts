@@ -38,7 +38,11 @@ export function planChecks({ level, traces, families }: PlanOptions): ReadonlyMa
     ...capabilityChecks(),
     ...transferChecks(),
     ...kernelChecks(),
-    ...rows.flatMap((row) => [...forwardChecks(row), ...gradientChecks(row), propertyCheck(row)]),
+    ...rows.flatMap((row) => [
+      ...forwardChecks(row),
+      ...gradientChecks(row),
+      ...(row.fixed === true ? [] : [propertyCheck(row)]),
+    ]),
     ...fusedChecks(rows),
     ...transformChecks(),
     ...valueShapeChecks(),

@@ -129,6 +129,11 @@ function attentionRow(): Row {
       instanceOf({ ...plain, mask: "bool", causal: true, batch: 2 }),
       instanceOf({ ...plain, queries: 1, keys: 1, headDim: 1 }),
     ],
+    large: [
+      instanceOf({ ...plain, queries: 33, keys: 70, headDim: 72, causal: true }),
+      instanceOf({ ...plain, heads: 4, kvHeads: 2, queries: 17, keys: 65, headDim: 33, mask: "bool" }),
+      instanceOf({ ...plain, heads: 2, queries: 1, kvHeads: 2, keys: 130, headDim: 64 }),
+    ],
     arbitrary: anySetup.map(({ share, scaled, ...rest }) =>
       instanceOf({ ...rest, heads: rest.kvHeads * share, ...(scaled && { scale: 0.5 }) }),
     ),
@@ -228,6 +233,7 @@ function ropeRow(): Row {
       instance([2, 3, 4], { cached: true, offset: 2 }),
       instance([1, 2], {}),
     ],
+    large: [instance([70, 72], {}), instance([3, 33, 34], { interleaved: true, offset: 5 })],
     arbitrary: any,
   });
 }

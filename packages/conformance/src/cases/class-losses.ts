@@ -108,6 +108,7 @@ function classRow(
     tolerance: "composed",
     magnitude: 16,
     instances: fixed.map(instance),
+    large: [setup([3, 1000]), setup([67, 65], { reduction: "sum" }, true)].map(instance),
     arbitrary: any.map(instance),
     edges,
   });

@@ -91,6 +91,22 @@ function convRow(op: "conv1d" | "conv2d" | "conv3d", rank: number, fixed: readon
     magnitude: 16,
     dtypes: FLOATS,
     instances: fixed.map((setup) => convInstance(call, setup)),
+    ...(rank < 3 && {
+      large: [
+        {
+          x: [1, 18, ...[19, 17].slice(-rank)],
+          weight: [9, 18, ...[3, 3].slice(-rank)],
+          bias: true,
+          options: {},
+        },
+        {
+          x: [2, 6, ...[13, 34].slice(-rank)],
+          weight: [10, 3, ...[5, 4].slice(-rank)],
+          bias: false,
+          options: { stride: 2, padding: 2, groups: 2 },
+        },
+      ].map((setup) => convInstance(call, setup)),
+    }),
     arbitrary: anyConv(rank).map((setup) => convInstance(call, setup)),
   });
 }

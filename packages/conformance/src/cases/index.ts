@@ -18,8 +18,25 @@ import { shapeRows } from "./shape.ts";
 import { softmaxRows } from "./softmax.ts";
 import { unaryRows } from "./unary.ts";
 
+/** The large instances of a row as a row: in 32-bit dtypes and f64, to the first order, without random examples. */
+function beyondBlocks({ large, ...row }: Row): Row {
+  return {
+    ...row,
+    variant: `${row.variant ?? ""} beyond a block`.trim(),
+    dtypes: row.dtypes.filter((dtype) => ["f32", "f64", "i32", "u32"].includes(dtype)),
+    order: Math.min(row.order, 1) as Row["order"],
+    instances: large ?? [],
+    edges: [],
+    fixed: true,
+  };
+}
+
 /** One row for every operation of core and each of its variants. */
 export function allRows(): readonly Row[] {
+  return families().flatMap((row) => (row.large === undefined ? [row] : [row, beyondBlocks(row)]));
+}
+
+function families(): readonly Row[] {
   return [
     ...unaryRows(),
     ...activationRows(),

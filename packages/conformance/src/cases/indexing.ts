@@ -268,6 +268,7 @@ function gatherRow(): Row {
       gatherInstance([3], 0, [0]),
       gatherInstance([2, 1, 3, 1, 2], 2, [2, 1, 4, 1, 2]),
     ],
+    large: [gatherInstance([131, 5], 0, [257, 5]), gatherInstance([3, 257], 1, [3, 130])],
     arbitrary: indexed.map(([x, axis, index]) => gatherInstance(x, axis, index)),
   });
 }
@@ -296,6 +297,7 @@ function scatterRow(op: "scatter" | "scatterAdd"): Row {
         ? [scatterInstance(op, [3], 0, [9]), scatterInstance(op, [2, 2], 0, [7, 2])]
         : []),
     ],
+    large: [scatterInstance(op, [131, 5], 0, [100, 5]), scatterInstance(op, [3, 257], 1, [3, 130])],
     arbitrary: indexed.map(fit),
   });
 }

@@ -91,6 +91,11 @@ function trailingRow(op: "layerNorm" | "rmsNorm"): Row {
       instance([7], 1, "both"),
       instance([1, 1, 2, 2, 3], 1, "both"),
     ],
+    large: [
+      instance([5, 257], 1, "both"),
+      instance([67, 33], 1, "weight"),
+      instance([3, 9, 31], 2, "neither"),
+    ],
     arbitrary: any,
     edges: centered
       ? [edge("equal values give 0, not NaN", ([x]) => nf.layerNorm(x!), [[3, 3, 3]], [0, 0, 0])]
@@ -137,6 +142,7 @@ function groupRow(op: "groupNorm" | "instanceNorm"): Row {
       instance([1, 6, 2, 2], 3, "neither"),
       instance([2, 2, 2, 2, 2], 1, "both"),
     ],
+    large: [instance([3, 8, 17, 5], 4, "both")],
     arbitrary: any,
   });
 }
@@ -223,6 +229,7 @@ function batchRows(): readonly Row[] {
       op: "batchNorm",
       ...common,
       instances: [training([4, 3], "both"), training([2, 3, 2, 2], "weight"), training([3, 1, 2], "neither")],
+      large: [training([70, 9], "both"), training([3, 5, 17, 9], "weight")],
       arbitrary: fc.tuple(inputs, parts).map(([x, which]) => training(x, which)),
     }),
     row(FAMILY, {

@@ -103,6 +103,12 @@ function poolRow(
     magnitude: 2,
     dtypes: FLOATS,
     instances: fixed.map(([x, options]) => instanceOf(call, kind, x, options)),
+    ...(op.includes("2d") && {
+      large: [
+        instanceOf(call, kind, [2, 3, 35, 34], { kernelSize: 2 }),
+        instanceOf(call, kind, [1, 5, 33, 20], { kernelSize: 3, stride: 2, padding: 1 }),
+      ],
+    }),
     arbitrary: anyPool(Number(op.at(-2)), kind).map(([x, options]) => instanceOf(call, kind, x, options)),
     edges,
   });

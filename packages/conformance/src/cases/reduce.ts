@@ -50,6 +50,13 @@ const FIXED: readonly (readonly [readonly number[], ReduceOptions])[] = [
   [[1], { axis: 0 }],
   [[3, 0], { axis: 0 }],
 ];
+/** Lines longer than any block, along either axis, and all at once. */
+const LARGE: typeof FIXED = [
+  [[1025], {}],
+  [[3, 257], { axis: 1 }],
+  [[131, 37], { axis: 0 }],
+  [[9, 33, 17], { axis: [0, 2] }],
+];
 const EMPTY: typeof FIXED = [
   [[0], {}],
   [[3, 0], { axis: 1 }],
@@ -96,6 +103,7 @@ function reduceRow(
     tolerance: "summed",
     magnitude: 8,
     instances: [...FIXED, ...(empty ? EMPTY : [])].map(instance),
+    large: LARGE.map(instance),
     arbitrary: reductions(empty).map(instance),
     edges,
     ...rest,

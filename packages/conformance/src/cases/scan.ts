@@ -27,6 +27,13 @@ const FIXED: readonly (readonly [readonly number[], ScanOptions])[] = [
   [[1], { reverse: true }],
 ];
 
+/** Lines longer than any block, the long axis first and last. */
+const LARGE: readonly (readonly [readonly number[], ScanOptions])[] = [
+  [[1025], {}],
+  [[3, 257], { axis: 1, reverse: true }],
+  [[67, 5], { axis: 0 }],
+];
+
 const lines: fc.Arbitrary<readonly [number[], { axis?: number }]> = shapes(0, 4, 6).chain((shape) =>
   shape.length === 0
     ? fc.constant([shape, {}] as const)
@@ -73,6 +80,7 @@ function scanRow(
     tolerance: "summed",
     magnitude: 8,
     instances: FIXED.map(instance),
+    large: LARGE.map(instance),
     arbitrary: fc
       .tuple(lines, fc.boolean())
       .map(([[shape, axis], reverse]) => instance([shape, reverse ? { ...axis, reverse } : axis])),
@@ -144,6 +152,14 @@ function sortRow(
     order,
     tolerance: "exact",
     instances: fixed.map((one) => instance(withK(one))),
+    large: LARGE.map(([shape, { axis, reverse }]) =>
+      instance(
+        withK([
+          shape,
+          { ...(axis !== undefined && { axis }), ...(reverse === true && { descending: true }) },
+        ]),
+      ),
+    ),
     arbitrary: fc
       .tuple(lines, fc.boolean())
       .map(([[shape, axis], descending]) =>

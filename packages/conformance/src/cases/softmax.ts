@@ -50,6 +50,7 @@ function softmaxRow(op: "softmax" | "logSoftmax"): Row {
       instance([0, 3], {}),
       instance([3, 70], {}),
     ],
+    large: [instance([2, 1025], {}), instance([130, 3], { axis: 0 })],
     arbitrary: shapes(0, 4, 5, 1).chain((shape) =>
       shape.length === 0
         ? fc.constant(instance(shape, {}))
