@@ -102,6 +102,10 @@ export function settingsOf(what: string, options: SuiteOptions, more: readonly s
   checkNumber(what, "seed", seed, 0);
   checkNumber(what, "examples", examples, 1);
   for (const name of ["limited", "reference", "skip"] as const) checkFunction(what, name, options[name]);
+  for (const name of ["families", "traces"] as const) {
+    if (options[name] !== undefined && !Array.isArray(options[name]))
+      throw new OptionError(`${what}: ${name} must be an array, got ${String(options[name])}.`);
+  }
   for (const [name, factor] of Object.entries(widen)) {
     if (!(factor >= 1))
       throw new OptionError(`${what}: widen.${name} must be a number from 1, got ${factor}.`);

@@ -30,7 +30,7 @@ export interface PlanOptions {
 /**
  * All checks up to a level by family, in the order they run.
  *
- * @throws OptionError for a family that does not exist, listing those that do
+ * @throws OptionError for a family that does not exist, listing those that do, and where no check is left
  */
 export function planChecks({ level, traces, families }: PlanOptions): ReadonlyMap<string, readonly Check[]> {
   const rows = allRows();
@@ -65,7 +65,15 @@ export function planChecks({ level, traces, families }: PlanOptions): ReadonlyMa
     .map(
       ([family, checks]) => [family, checks.filter((one) => LEVELS.indexOf(one.level) <= highest)] as const,
     );
-  return new Map(chosen.filter(([, checks]) => checks.length > 0));
+  const plan = new Map(chosen.filter(([, checks]) => checks.length > 0));
+  if (plan.size === 0) {
+    // Nothing that was looked at is nothing that passed.
+    const names = families === undefined || families.length === 0 ? "no family" : families.join(", ");
+    throw new OptionError(
+      `There is no check of ${names} at level "${level}". Choose a higher level or more families.`,
+    );
+  }
+  return plan;
 }
 
 /** Checks by family, in order of first appearance. */

@@ -51,7 +51,9 @@ function floats(length: number, domain: Domain, source: Source): number[] {
   const cells = Math.floor((high - low) * GRID);
   return Array.from({ length }, () => {
     for (let tries = 0; tries < 100; tries++) {
-      const x = low + source.between(0, cells) / GRID;
+      // Half of the numbers lie on a grid, where ties and exact results come up; the others use every digit of f32.
+      const cell = source.between(0, cells);
+      const x = low + (cell < cells && source.chance(2) ? cell + source.bits() / 2 ** 32 : cell) / GRID;
       if (free(x)) return x;
     }
     throw new RangeError(`no value between ${low} and ${high} is clear of the joints ${joints.join()}`);

@@ -163,6 +163,10 @@ describe("running without a test runner", () => {
     [{ seed: -1 }, /seed must be a whole number from 0/],
     [{ families: ["unary", "nary"] }, /no family "nary".*Choose from capabilities, transfer, kernels, unary/],
     [{ example: 5 }, /unknown option "example"\. It takes level, seed/],
+    [{ level: "kernels", families: ["softmax"] }, /no check of softmax at level "kernels"/],
+    [{ families: [] }, /no check of no family/],
+    [{ families: "scan" }, /families must be an array, got scan/],
+    [{ traces: 3 }, /traces must be an array, got 3/],
     [{ limited: 5 }, /limited must be a function/],
     [{ widen: { unary: 0.5 } }, /widen\.unary must be a number from 1/],
   ])("refuses %j", async (options, message) => {

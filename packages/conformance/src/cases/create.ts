@@ -100,7 +100,7 @@ function rangeRows(): readonly Row[] {
       reference.nd(
         [count],
         Array.from({ length: count }, (_, i) =>
-          i === count - 1 ? end : start + ((end - start) * i) / (count - 1),
+          i === 0 ? start : i === count - 1 ? end : start + ((end - start) * i) / (count - 1),
         ),
       ),
     );
@@ -115,7 +115,7 @@ function rangeRows(): readonly Row[] {
     ),
     createRow(
       "linspace",
-      [linspace(0, 1, 5), linspace(-2, 2, 2), linspace(3, 3, 1), linspace(0, 1, 0), linspace(1, -1, 7)],
+      [linspace(0, 1, 5), linspace(-2, 2, 2), linspace(2, 5, 1), linspace(0, 1, 0), linspace(1, -1, 7)],
       fc
         .tuple(between(-4, 4), between(-4, 4), between(0, 9))
         .map(([start, end, count]) => linspace(start, end, count)),
