@@ -24,7 +24,7 @@ export function checkSize(origin: string, shape: Shape): number {
 export function allocate(device: Device, dtype: DType, shape: Shape, origin: string): Tensor {
   const size = checkSize(origin, shape);
   // What a backend cannot map it can neither make nor copy nor read back.
-  if (!device.declares("map", dtype)) throw undeclared(device, "map", dtype, origin);
+  if (device.maps[dtype] !== true) throw undeclared(device, "map", dtype, origin);
   const storage = new Storage(device, size * DTYPES[dtype].bytes);
   return new Tensor(storage, contiguousView(storage.buffer, dtype, shape), origin);
 }

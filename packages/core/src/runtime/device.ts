@@ -15,11 +15,14 @@ export class Device {
   /** Tensors that the garbage collector found before anything ended them. */
   leaks = 0;
 
+  /** Dtypes of the backend's `map`: looked up for every new tensor, so that it must cost next to nothing. */
+  readonly maps: Readonly<Partial<Record<DType, true>>>;
   private readonly dtypes: ReadonlyMap<RequiredKernel, ReadonlySet<DType>>;
 
   constructor(backend: Backend, label: string) {
     this.backend = backend;
     const declared = Object.entries(backend.capabilities.dtypes) as [RequiredKernel, readonly DType[]][];
+    this.maps = Object.fromEntries(backend.capabilities.dtypes.map.map((dtype) => [dtype, true]));
     this.dtypes = new Map(declared.map(([kernel, dtypes]) => [kernel, new Set(dtypes)]));
     this.pool = new Pool(backend);
     this.label = label;
