@@ -117,6 +117,9 @@ export class Saved {
   }
 }
 
+/** What operations save whose derivative reads no value; one list for all of them. */
+const NOTHING: Saved[] = [];
+
 /** Puts an executed operation on the tape and connects its outputs to it. */
 export function record(
   op: Op<unknown>,
@@ -144,7 +147,7 @@ export function record(
     if (scope === undefined) graph.watch();
     else scope.track(graph);
   }
-  const held = new Array<Saved>(saved.length);
+  const held = saved.length === 0 ? NOTHING : new Array<Saved>(saved.length);
   const node: Node = {
     id: nodeCount++,
     op,

@@ -38,6 +38,8 @@ export interface Elementwise {
 const CODES: Readonly<Record<ComputeDType, number>> = { f32: 1, f64: 2, i32: 3, u32: 4, bool: 5 };
 const SCALAR = 0;
 const NO_PARAMS: readonly number[] = [];
+/** Each dtype as the list of results that attributes carry: one list less to make a call. */
+const LISTS: Partial<Record<DType, readonly DType[]>> = {};
 
 /** Prepares an elementwise operation. */
 export function elementwise(spec: ElementwiseSpec): Elementwise {
@@ -83,7 +85,8 @@ export function callElementwise(
     if (typeof operand !== "number") tensors.push(operand);
     else if (values === params) values = [...operands.filter((one) => typeof one === "number"), ...params];
   }
-  return apply(op, tensors, { program, params: values, dtypes: [result] })[0] as Tensor;
+  LISTS[result] ??= [result];
+  return apply(op, tensors, { program, params: values, dtypes: LISTS[result] })[0] as Tensor;
 }
 
 /**

@@ -97,7 +97,14 @@ function forwardMap(
     if (own !== shape) shape = broadcastShapes(this.name, shape, own);
   }
   const outputs = allocateAll(device, dtypes, shape, this.name);
-  return guarded(outputs, () => runMap(device, program, views(inputs), views(outputs), params));
+  // Not `guarded`: its closure would cost every eager operation more than the rest of this function.
+  try {
+    runMap(device, program, views(inputs), views(outputs), params);
+  } catch (error) {
+    endAll(outputs);
+    throw error;
+  }
+  return outputs;
 }
 
 function forwardReduce(
@@ -205,10 +212,14 @@ export function guarded(outputs: readonly Tensor[], run: () => void): readonly T
   try {
     run();
   } catch (error) {
-    for (const output of outputs) output.end("the operation failed");
+    endAll(outputs);
     throw error;
   }
   return outputs;
+}
+
+function endAll(outputs: readonly Tensor[]): void {
+  for (const output of outputs) output.end("the operation failed");
 }
 
 /** A program from a table of one per compute dtype, built at first use. */
