@@ -1,7 +1,8 @@
 // `npm test`: set-up, then every check, then the unit tests. Runs all of them even when one fails, and ends with
 // a summary, vitest's own closing lines and one last line "N passed, N failed".
 //
-// With --nightly only set-up and tests, with the long fuzz runs that NF_NIGHTLY=1 asks for.
+// With --nightly only set-up and tests, with the long fuzz runs that NF_NIGHTLY=1 asks for; then the tests of what
+// depends on the engine (WebAssembly, relaxed SIMD, memory) once more under newer versions of Node.
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { run, runNode, seconds } from "./lib/process.mjs";
@@ -111,6 +112,17 @@ async function unitTests() {
   return runNode(binary("vitest"), args, { echo: process.stdout, env });
 }
 
+/** Newer versions of Node, whose binaries are packages; the relaxed SIMD module only loads there. */
+const OTHER_NODES = ["22.23.3", "24.9.0"];
+
+/** The tests of the WebAssembly backend under another version of Node. */
+function underNode(version) {
+  const platform = process.platform === "win32" ? "win" : process.platform;
+  const other = `--package=node-${platform}-${process.arch}@${version}`;
+  const vitest = ["node", binary("vitest"), "run", "packages/backend-wasm"];
+  return run("npx", ["--yes", other, "--", ...vitest], { echo: process.stdout });
+}
+
 /** Real numbers from vitest's report. A test file that did not load holds no test, but is a failure. */
 function readReport() {
   if (!existsSync(reportFile)) return { passed: 0, failed: 1, skipped: 0, files: 0 };
@@ -162,6 +174,18 @@ if (installed) {
     detail: `${counts.passed} passed in ${counts.files} files`,
   });
   closing = closingLines(output);
+}
+if (nightly) {
+  for (const version of OTHER_NODES)
+    await check(
+      {
+        name: `Node ${version}`,
+        needsBuild: true,
+        work: () => underNode(version),
+        detail: (output) => closingLines(output).split("\n")[1]?.trim() ?? "",
+      },
+      built,
+    );
 }
 
 process.stdout.write(`\nsummary (${seconds(performance.now() - started)})\n`);

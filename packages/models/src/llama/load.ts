@@ -194,7 +194,7 @@ export class LoadedLlama {
   /** Gives the memory of weights and cache back. */
   dispose(): void {
     this.cache.dispose();
-    for (const tensor of [...this.model.parameters(), ...this.model.buffers()]) tensor.dispose();
+    this.model.dispose();
   }
 
   [Symbol.dispose](): void {
