@@ -75,4 +75,5 @@ describe("a fused kernel", () => {
   });
 });
 
-conformance(create, { describe, it, families: ["fused", "softmax"], examples: 4 });
+// Fewer examples than the default 200: each row of a fused kernel has fixed cases of its own in both families.
+conformance(create, { describe, it, families: ["fused", "softmax"], examples: 25 });

@@ -4,6 +4,7 @@ import {
   BackendError,
   type Call,
   type Capabilities,
+  checkAllocation,
   type Kernel,
   OutOfMemoryError,
   type Support,
@@ -53,24 +54,8 @@ class CpuBackend implements Backend {
 
   allocate(byteLength: number): BackendBuffer {
     this.checkOpen("allocate");
-    if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-      throw new BackendError(`cpu: a buffer's size must be a whole number of bytes, got ${byteLength}.`);
-    }
-    if (byteLength > MAX_BUFFER_BYTES) {
-      throw new OutOfMemoryError(
-        `cpu: a buffer of ${byteLength} bytes was asked for, the limit of one buffer is ${MAX_BUFFER_BYTES}. Split the tensor or make the batch smaller.`,
-        byteLength,
-        MAX_BUFFER_BYTES,
-      );
-    }
     const bytes = paddedBytes(byteLength);
-    if (this.liveBytes + bytes > this.maxBytes) {
-      throw new OutOfMemoryError(
-        `cpu: ${byteLength} bytes were asked for while ${this.liveBytes} are in use; maxBytes is ${this.maxBytes}. Make the batch smaller, free tensors, or raise maxBytes.`,
-        byteLength,
-        this.maxBytes,
-      );
-    }
+    checkAllocation("cpu", byteLength, MAX_BUFFER_BYTES, this.liveBytes, bytes, this.maxBytes);
     const buffer = this.create(byteLength);
     this.live.add(buffer);
     this.liveBytes += bytes;

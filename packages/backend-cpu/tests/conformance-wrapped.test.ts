@@ -1,6 +1,8 @@
 import { profile, validate } from "@nf/core";
 import { examples, suite } from "./conformance.ts";
 
+// The kernels meet 200 examples of each property in their own run. What is looked at here is what lies around them: the
+// fixed cases send it every kind of call, and random ones add few.
 const few = examples(5, 200);
 
 suite("cpu without generated code", { examples: few }, undefined, false);

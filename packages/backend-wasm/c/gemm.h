@@ -24,3 +24,6 @@ typedef struct Gemm64 {
 // Run on all threads; not from inside a part. c must not overlap a or b.
 void gemm_f32(const Gemm *gemm);
 void gemm_f64(const Gemm64 *gemm);
+// b in 16-bit floats (halves.c): F16 or BF16, one matrix for the whole batch; b and b_offset of the Gemm are not used,
+// its strides are.
+void gemm_halves(const Gemm *gemm, const u16 *b, u32 dtype);

@@ -28,6 +28,13 @@ static Stack stack_of(const View *view, u32 dense) {
   return stack;
 }
 
+// Whether a stack holds more than one matrix.
+static u32 batched(const View *view) {
+  for (u32 axis = 0; axis + 2 < view->rank; axis++)
+    if (view->shape[axis] != 1 && view->strides[axis] != 0) return 1;
+  return 0;
+}
+
 // Takes trailing batch dimensions that share b for further rows of a, as in [batch, time, width] x [width, width].
 static void fold(Shape *shape, const Stack *a, const Stack *b, const Stack *c) {
   for (; shape->rank > 0; shape->rank--) {
@@ -112,7 +119,9 @@ KERNEL(matmul) {
   shape.depth = (u32)av->shape[rank - 1];
   f64 products = (f64)cv->size * shape.depth;
   if (dtype == F32 || dtype == F16 || dtype == BF16) {
-    u32 a_dense = av->dtype != F32, b_dense = bv->dtype != F32, c_dense = dtype != F32;
+    // One matrix of 16-bit floats for the whole stack is read as it lies.
+    u32 halves = (bv->dtype == F16 || bv->dtype == BF16) && !batched(bv);
+    u32 a_dense = av->dtype != F32, b_dense = !halves && bv->dtype != F32, c_dense = dtype != F32;
     Stack a = stack_of(av, a_dense), b = stack_of(bv, b_dense), c = stack_of(cv, c_dense);
     const f32 *a_data = a_dense ? dense_f32(av) : (const f32 *)av->data;
     const f32 *b_data = b_dense ? dense_f32(bv) : (const f32 *)bv->data;
@@ -128,7 +137,8 @@ KERNEL(matmul) {
       gemm.b_offset = offsets_of(&shape, &b);
       gemm.c_offset = offsets_of(&shape, &c);
     }
-    gemm_f32(&gemm);
+    if (halves) gemm_halves(&gemm, (const u16 *)bv->data, bv->dtype);
+    else gemm_f32(&gemm);
     if (c_dense) finish_f32(cv, c_data);
     return 0;
   }

@@ -30,7 +30,7 @@ enum { F32, F64, F16, BF16, I32, U32, U8, I8, BOOL, DTYPES };
 INLINE u32 dtype_bytes(u32 dtype) { return "\4\10\2\2\4\4\1\1\1"[dtype]; }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Calls. TypeScript writes them (src/descriptor.ts); layouts must agree.
+// Calls. TypeScript writes them (src/engine.ts); layouts must agree.
 
 #define MAX_RANK 16
 
@@ -158,9 +158,11 @@ INLINE f32 bfloat_to_f32(u16 bits) {
   return x.f;
 }
 u16 f32_to_bfloat(f32 value);
+// A run of F16 or BF16 (halves.c).
+void load_halves(u32 dtype, const u16 *from, f32 *to, u32 count);
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Math that JavaScript does (about 20 ns a call): see MATH in src/engine.ts.
+// Math that JavaScript does (about 20 ns a call): see MATH in src/math.ts.
 
 enum {
   MATH_EXP, MATH_EXPM1, MATH_LOG, MATH_LOG1P, MATH_LOG2, MATH_SIN, MATH_COS, MATH_TAN, MATH_ASIN, MATH_ACOS, MATH_ATAN,

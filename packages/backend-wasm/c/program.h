@@ -69,7 +69,10 @@ void prepare_registers(Registers *registers, const Program *program, const f64 *
 // written.
 void interpret(const Program *program, u8 *const *slot, u32 count);
 
-// The same, by the program's function where there is one.
+// An instruction that interpret() leaves to functions.c: of floats, `count` points and no more.
+void apply_function(const Instruction *in, const u8 *pa, const u8 *pb, u8 *pt, u32 count);
+
+// The same as interpret(), by the program's function where there is one.
 void run_program(const Program *program, u8 *const *slot, u32 count, u32 thread);
 
 // A space that views are walked in, in row-major order; see walk.c.

@@ -77,18 +77,24 @@ INLINE f32x4 round4(f32x4 x, i32x4 *whole) {
   return shifted - 12582912.0f;
 }
 
-// e^x. The exponent is applied in two steps, so that results up to the greatest float and down to subnormals are right.
-INLINE f32x4 exp4(f32x4 x) {
-  x = at_most4(at_least4(x, splat4(-105.0f)), splat4(89.5f));
-  i32x4 whole;
-  f32x4 n = round4(x * 1.44269504f, &whole);
-  f32x4 r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+// e^r - 1 for |r| below 0.42.
+INLINE f32x4 exp_series4(f32x4 r) {
   f32x4 p = splat4(1.3926203361e-3f);
   p = madd4(p, r, splat4(8.3631948844e-3f));
   p = madd4(p, r, splat4(4.1666554498e-2f));
   p = madd4(p, r, splat4(1.6666576895e-1f));
   p = madd4(p, r, splat4(0.5f));
-  p = madd4(p, r * r, r) + 1.0f;
+  return madd4(p, r * r, r);
+}
+// x less n times the logarithm of 2.
+INLINE f32x4 exp_rest4(f32x4 x, f32x4 n) { return (x - n * 0.693359375f) + n * 2.12194440e-4f; }
+
+// e^x. The exponent is applied in two steps, so that results up to the greatest float and down to subnormals are right.
+INLINE f32x4 exp4(f32x4 x) {
+  x = at_most4(at_least4(x, splat4(-105.0f)), splat4(89.5f));
+  i32x4 whole;
+  f32x4 n = round4(x * 1.44269504f, &whole);
+  f32x4 p = exp_series4(exp_rest4(x, n)) + 1.0f;
   i32x4 half = whole >> 1;
   return p * power_of_two4(half) * power_of_two4(whole - half);
 }
@@ -98,13 +104,7 @@ INLINE f32x4 expm1_4(f32x4 x) {
   f32x4 clamped = at_most4(at_least4(x, splat4(-30.0f)), splat4(89.5f));
   i32x4 whole;
   f32x4 n = round4(clamped * 1.44269504f, &whole);
-  f32x4 r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
-  f32x4 p = splat4(1.3926203361e-3f);
-  p = madd4(p, r, splat4(8.3631948844e-3f));
-  p = madd4(p, r, splat4(4.1666554498e-2f));
-  p = madd4(p, r, splat4(1.6666576895e-1f));
-  p = madd4(p, r, splat4(0.5f));
-  p = madd4(p, r * r, r);
+  f32x4 p = exp_series4(exp_rest4(clamped, n));
   // 2^n (1 + p) - 1 = 2^n p + (2^n - 1), where the bracket is exact for the n that matter.
   i32x4 half = whole >> 1;
   f32x4 a = power_of_two4(half), b = power_of_two4(whole - half);
@@ -147,49 +147,65 @@ INLINE f32x4 log1p_4(f32x4 x) {
   return select4(x == 0.0f, x, result);
 }
 
+// tanh and erf are odd rational functions (scripts/fit.py), which pass 1 shortly before they are cut off.
 INLINE f32x4 tanh4(f32x4 x) {
-  f32x4 size = abs4(x);
+  x = at_most4(at_least4(x, splat4(-9.6f)), splat4(9.6f));
   f32x4 z = x * x;
-  f32x4 p = splat4(-6.0451650876e-3f);
-  p = madd4(p, z, splat4(2.0961329099e-2f));
-  p = madd4(p, z, splat4(-5.3843263172e-2f));
-  p = madd4(p, z, splat4(1.3332718846e-1f));
-  p = madd4(p, z, splat4(-3.3333328433e-1f));
-  f32x4 small = madd4(p * z, x, x);
-  f32x4 large = 1.0f - 2.0f / (exp4(at_most4(size, splat4(20.0f)) * 2.0f) + 1.0f);
-  return as_f32(as_i32(select4(size < 0.625f, small, large)) | (as_i32(x) & (i32)0x80000000));
+  f32x4 p = splat4(-8.37069294e-08f), q = splat4(7.76209447e-07f);
+  p = madd4(p, z, splat4(-2.04552161e-05f));
+  q = madd4(q, z, splat4(0.000328310678f));
+  p = madd4(p, z, splat4(0.00026015492f));
+  q = madd4(q, z, splat4(0.0258711074f));
+  p = madd4(p, z, splat4(0.0754059553f));
+  q = madd4(q, z, splat4(0.467130393f));
+  p = madd4(p, z, splat4(0.875f));
+  q = madd4(q, z, splat4(1.0f));
+  return at_most4(at_least4(x * (p / q + 0.125f), splat4(-1.0f)), splat4(1.0f));
+}
+
+INLINE f32x4 erf4(f32x4 x) {
+  x = at_most4(at_least4(x, splat4(-4.1f)), splat4(4.1f));
+  f32x4 z = x * x;
+  f32x4 p = splat4(-9.83431255e-06f), q = splat4(3.80041201e-05f);
+  p = madd4(p, z, splat4(-7.93199724e-05f));
+  q = madd4(q, z, splat4(0.00116521167f));
+  p = madd4(p, z, splat4(-0.000907092006f));
+  q = madd4(q, z, splat4(0.0149974246f));
+  p = madd4(p, z, splat4(0.0170848127f));
+  q = madd4(q, z, splat4(0.114257455f));
+  p = madd4(p, z, splat4(0.0337804332f));
+  q = madd4(q, z, splat4(0.502410352f));
+  p = madd4(p, z, splat4(0.815879166f));
+  q = madd4(q, z, splat4(1.0f));
+  return at_most4(at_least4(x * (p / q + 0.3125f), splat4(-1.0f)), splat4(1.0f));
+}
+
+// 1 - erf(x), as exact in the tail: e^-x² times a rational function. The square is taken apart, or its rounding would
+// show in the power: (h - x)(h + x) is what that of x's upper half h lacks.
+INLINE f32x4 erfc4(f32x4 x) {
+  f32x4 a = at_most4(abs4(x), splat4(10.3f));
+  f32x4 p = splat4(0.0328849629f), q = splat4(0.0582863949f);
+  q = madd4(q, a, splat4(0.407051861f));
+  p = madd4(p, a, splat4(0.229639754f));
+  q = madd4(q, a, splat4(1.32701635f));
+  p = madd4(p, a, splat4(0.732486784f));
+  q = madd4(q, a, splat4(2.40406418f));
+  p = madd4(p, a, splat4(1.23925257f));
+  q = madd4(q, a, splat4(2.36763239f));
+  p = madd4(p, a, splat4(1.0f));
+  q = madd4(q, a, splat4(1.0f));
+  f32x4 h = as_f32(as_i32(a) & (i32)0xfffff000);
+  f32x4 power = h * -h;
+  i32x4 whole;
+  f32x4 n = round4(power * 1.44269504f, &whole);
+  f32x4 e = exp_series4(exp_rest4(power, n) + (h - a) * (h + a)) + 1.0f;
+  i32x4 half = whole >> 1;
+  f32x4 y = p / q * e * power_of_two4(half) * power_of_two4(whole - half);
+  return select4(x < 0.0f, 2.0f - y, y);
 }
 
 // 1 / (1 + e^-x)
 INLINE f32x4 sigmoid4(f32x4 x) { return 1.0f / (1.0f + exp4(-x)); }
-
-INLINE f32x4 erf4(f32x4 x) {
-  f32x4 size = abs4(x);
-  f32x4 z = x * x;
-  f32x4 p = splat4(7.8758750428e-5f);
-  p = madd4(p, z, splat4(-8.0168642811e-4f));
-  p = madd4(p, z, splat4(5.1890874227e-3f));
-  p = madd4(p, z, splat4(-2.6854212010e-2f));
-  p = madd4(p, z, splat4(1.1283594715e-1f));
-  p = madd4(p, z, splat4(-3.7612626667e-1f));
-  p = madd4(p, z, splat4(1.1283791658f));
-  // erfc(u) e^(u²) as a polynomial around 2.5; above 4, erf is 1.
-  f32x4 u = at_most4(size, splat4(4.0f));
-  f32x4 t = u - 2.5f;
-  f32x4 q = splat4(-6.1459354921e-6f);
-  q = madd4(q, t, splat4(2.3723847656e-5f));
-  q = madd4(q, t, splat4(-5.4796943829e-5f));
-  q = madd4(q, t, splat4(1.9460920961e-4f));
-  q = madd4(q, t, splat4(-7.3696410368e-4f));
-  q = madd4(q, t, splat4(2.4806484279e-3f));
-  q = madd4(q, t, splat4(-8.0006075814e-3f));
-  q = madd4(q, t, splat4(2.4934113734e-2f));
-  q = madd4(q, t, splat4(-7.4347390183e-2f));
-  q = madd4(q, t, splat4(2.1080653929e-1f));
-  f32x4 large = 1.0f - q * exp4(-u * u);
-  large = as_f32(as_i32(large) | (as_i32(x) & (i32)0x80000000));
-  return select4(size < 1.0f, x * p, large);
-}
 
 // The argument less a multiple of π/2, in three steps; good up to LARGEST_ANGLE.
 #define LARGEST_ANGLE 30000.0f

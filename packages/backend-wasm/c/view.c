@@ -74,6 +74,10 @@ u16 f32_to_bfloat(f32 value) {
   }
 
 void load_f32(u32 dtype, const u8 *from, i32 step, f32 *to, u32 count) {
+  if (step == 1 && (dtype == F16 || dtype == BF16)) {
+    load_halves(dtype, (const u16 *)from, to, count);
+    return;
+  }
   switch (dtype) {
   case F32:
     if (step == 1) {

@@ -48,6 +48,7 @@ const COMPILE = [
  */
 const SMALL = [
   "arg_reduce.c",
+  "functions.c",
   "gather.c",
   "map.c",
   "matmul.c",
@@ -74,7 +75,10 @@ const LINK = [
   "stack-size=2097152",
 ];
 
-const sha256 = (...parts) => {
+/** Of a file's bytes, as the command sha256sum prints it. */
+const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+/** Of several texts or files: where one ends and the next begins counts too. */
+const fingerprint = (...parts) => {
   const hash = createHash("sha256");
   for (const part of parts) hash.update(part).update("\0");
   return hash.digest("hex");
@@ -154,7 +158,7 @@ async function check(wanted) {
 async function build() {
   const { files, headers } = snapshot();
   const version = compilerVersion();
-  const source = sha256(
+  const source = fingerprint(
     version,
     JSON.stringify([COMPILE, SMALL, MODULES, LINK]),
     readFileSync(join(folder, "scripts", "delta.mjs")),
@@ -179,7 +183,7 @@ async function build() {
     const linked = {};
     for (const name of names(".c")) {
       const own = flagsOf(name, flags);
-      const key = sha256(version, JSON.stringify([COMPILE, own]), ...headers, name, files[name]);
+      const key = fingerprint(version, JSON.stringify([COMPILE, own]), ...headers, name, files[name]);
       const cached = join(objects, `${key}.o`);
       if (!existsSync(cached)) {
         compiler ??= await loadCompiler();

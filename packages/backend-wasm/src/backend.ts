@@ -4,8 +4,8 @@ import {
   BackendError,
   type Call,
   type Capabilities,
+  checkAllocation,
   type Kernel,
-  OutOfMemoryError,
   type Support,
 } from "@nf/core";
 import { rounded } from "./allocator.ts";
@@ -56,24 +56,8 @@ export class WasmBackend implements Backend {
 
   allocate(byteLength: number): BackendBuffer {
     this.checkOpen("allocate");
-    if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
-      throw new BackendError(`wasm: a buffer's size must be a whole number of bytes, got ${byteLength}.`);
-    }
-    if (byteLength > MAX_BUFFER_BYTES) {
-      throw new OutOfMemoryError(
-        `wasm: a buffer of ${byteLength} bytes was asked for, the limit of one buffer is ${MAX_BUFFER_BYTES}. Split the tensor or make the batch smaller.`,
-        byteLength,
-        MAX_BUFFER_BYTES,
-      );
-    }
     const bytes = rounded(byteLength);
-    if (this.liveBytes + bytes > this.maxBytes) {
-      throw new OutOfMemoryError(
-        `wasm: ${byteLength} bytes were asked for while ${this.liveBytes} are in use; maxBytes is ${this.maxBytes}. Make the batch smaller, free tensors, or raise maxBytes.`,
-        byteLength,
-        this.maxBytes,
-      );
-    }
+    checkAllocation("wasm", byteLength, MAX_BUFFER_BYTES, this.liveBytes, bytes, this.maxBytes);
     const address = this.engine.reserve(byteLength);
     this.liveBytes += bytes;
     return new WasmBuffer(byteLength, address, this);

@@ -17,5 +17,12 @@ export function capabilities(
   const dtypes = Object.fromEntries(
     Object.entries(kernels).map(([kernel, entry]) => [kernel, entry.dtypes]),
   ) as Record<RequiredKernel, readonly DType[]>;
-  return { dtypes, readSync: true, threads, maxBufferBytes, maxBuffersPerCall: Infinity };
+  return {
+    dtypes,
+    matmulWeights: ["f16", "bf16"],
+    readSync: true,
+    threads,
+    maxBufferBytes,
+    maxBuffersPerCall: Infinity,
+  };
 }

@@ -8,11 +8,11 @@ import {
   DTYPES,
   type DType,
   NanoFluxError,
-  OutOfMemoryError,
   type View,
 } from "@nf/core";
-import { Allocator } from "./allocator.ts";
 import type { WasmBuffer } from "./buffer.ts";
+import { MATH, mathFunction } from "./math.ts";
+import { MIB, makeMemory, SharedHeap } from "./memory.ts";
 import { chooseFlavour, loadModule, requireWasm } from "./module.ts";
 import {
   type AnyWorker,
@@ -25,38 +25,11 @@ import {
 } from "./platform.ts";
 import { mayWait, singleThreadReason, startWorker } from "./threads.ts";
 
-const PAGE = 65_536;
-const MIB = 2 ** 20;
-/** WASM addresses have 32 bits; the last page stays unused, since vector code may read a few bytes too far. */
-const MOST_PAGES = 65_536;
 const THREAD_SCRATCH = MIB;
 const STACK = 2 * MIB;
 /** First size of the arena for scratch memory, and the size above which it is not kept from call to call. */
 const ARENA = 4 * MIB;
 const LARGEST_ARENA = 512 * MIB;
-
-/** Functions that C reaches by number, in the order of MATH_… in c/nf.h; the remainder comes after them. */
-const MATH = [
-  "exp",
-  "expm1",
-  "log",
-  "log1p",
-  "log2",
-  "sin",
-  "cos",
-  "tan",
-  "asin",
-  "acos",
-  "atan",
-  "sinh",
-  "cosh",
-  "tanh",
-  "asinh",
-  "acosh",
-  "atanh",
-  "pow",
-  "atan2",
-] as const;
 
 /** Words of a View and bytes of a Call in c/nf.h. */
 const VIEW_WORDS = 40;
@@ -98,18 +71,12 @@ export interface EngineOptions {
 }
 
 /** One instance of the module with its memory, heap and threads; writes calls and runs kernels. */
-export class Engine {
+export class Engine extends SharedHeap {
   /** Threads that kernels use. */
   threads = 1;
   /** Why there is one thread although more were wanted, if so. */
   singleThreaded: string | undefined;
   readonly workers: AnyWorker[] = [];
-  /** The memory as bytes, 32-bit words and doubles; renewed when it grows. */
-  u8: Uint8Array;
-  i32: Int32Array;
-  f64: Float64Array;
-  readonly heap: Allocator;
-  private memory: WasmMemory | undefined;
   private exports: Exports | undefined;
   private kernels: Readonly<Record<string, unknown>> = {};
   private broken: string | undefined;
@@ -126,11 +93,7 @@ export class Engine {
   private attributes = 0;
 
   private constructor(memory: WasmMemory, heapBase: number, maximumPages: number) {
-    this.memory = memory;
-    this.u8 = new Uint8Array(memory.buffer);
-    this.i32 = new Int32Array(memory.buffer);
-    this.f64 = new Float64Array(memory.buffer);
-    this.heap = new Allocator(heapBase, maximumPages * PAGE - PAGE, (end) => this.reach(end));
+    super(memory, heapBase, maximumPages);
   }
 
   /**
@@ -259,13 +222,6 @@ export class Engine {
     if (fault !== 0) this.fail(call, fault - 1);
   }
 
-  /** A block of memory. Free it with {@link Allocator.give} of `heap`. */
-  reserve(bytes: number): number {
-    const address = this.heap.take(bytes);
-    if (address === undefined) this.outOfMemory(bytes);
-    return address;
-  }
-
   /**
    * Loads an emitted module (src/programs/emit.ts) into this thread's table, and lays it out for the other threads, who
    * load it when they first meet it.
@@ -305,13 +261,9 @@ export class Engine {
     // A worker that was lost does not hear that.
     for (const worker of this.workers) void worker.terminate();
     this.workers.length = 0;
-    // Whoever still holds the backend does not hold its memory.
     this.exports = undefined;
     this.kernels = {};
-    this.memory = undefined;
-    this.u8 = new Uint8Array(0);
-    this.i32 = new Int32Array(0);
-    this.f64 = new Float64Array(0);
+    this.release();
   }
 
   private writeView(at: number, view: View, call: Call): void {
@@ -347,36 +299,6 @@ export class Engine {
     this.i32[word + 4] = this.attributesAt;
     this.i32[word + 5] = this.paramsAt;
     if (old !== 0) this.heap.give(old);
-  }
-
-  /** Makes memory up to an address usable. */
-  private reach(end: number): boolean {
-    const memory = this.memory as WasmMemory;
-    const missing = end - this.u8.byteLength;
-    if (missing <= 0) return true;
-    // Growing in steps of an eighth keeps the number of new views small.
-    const comfortable = Math.max(missing, Math.min(this.u8.byteLength / 8, 64 * MIB));
-    for (const bytes of [comfortable, missing]) {
-      try {
-        memory.grow(Math.ceil(bytes / PAGE));
-        this.u8 = new Uint8Array(memory.buffer);
-        this.i32 = new Int32Array(memory.buffer);
-        this.f64 = new Float64Array(memory.buffer);
-        return true;
-      } catch {
-        // Less may still fit; if not, the caller says so with sizes.
-      }
-    }
-    return false;
-  }
-
-  private outOfMemory(bytes: number): never {
-    throw new OutOfMemoryError(
-      `wasm: ${bytes} bytes were asked for while ${this.heap.usedBytes} are in use, and the memory cannot grow that ` +
-        "far (WebAssembly reaches 4 GiB at most). Make the batch smaller or free tensors.",
-      bytes,
-      MOST_PAGES * PAGE,
-    );
   }
 
   private scratchBlock(bytes: number): number {
@@ -441,32 +363,4 @@ export class Engine {
       `wasm: ${what} cannot run: ${this.broken ?? "the engine is not ready"}. Create a new backend.`,
     );
   }
-}
-
-/** Shared memory that may grow as far as this engine allows: 4 GiB, or what a smaller device reserves. */
-function makeMemory(
-  Memory: new (options: { initial: number; maximum: number; shared: boolean }) => WasmMemory,
-): {
-  memory: WasmMemory;
-  maximum: number;
-} {
-  let problem: unknown;
-  for (let maximum = MOST_PAGES; maximum >= MOST_PAGES / 16; maximum /= 2) {
-    try {
-      return { memory: new Memory({ initial: 512, maximum, shared: true }), maximum };
-    } catch (error) {
-      problem = error;
-    }
-  }
-  throw new BackendError(
-    `wasm: this engine gives no shared WebAssembly memory: ${problem instanceof Error ? problem.message : String(problem)}.`,
-    "NF_UNSUPPORTED",
-    { cause: problem },
-  );
-}
-
-function mathFunction(): (index: number, a: number, b: number) => number {
-  const functions: ((a: number, b: number) => number)[] = MATH.map((name) => Math[name]);
-  functions.push((a, b) => a % b);
-  return (index, a, b) => (functions[index] as (a: number, b: number) => number)(a, b);
 }

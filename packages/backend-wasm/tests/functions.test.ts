@@ -39,6 +39,9 @@ const FUNCTIONS = {
   neg: s.neg,
 } satisfies Partial<Record<ScalarOp, (x: s.Expr) => s.Expr>>;
 
+/** What activations are made of: nearer to the truth in f32 than was promised. */
+const CLOSE: ReadonlySet<string> = new Set(["exp", "expm1", "log", "tanh", "erf", "erfc"]);
+
 /** Special values, the ends of every range that an approximation has, and a sweep over magnitudes and signs. */
 function arguments32(): number[] {
   const values = [0, -0, NaN, Infinity, -Infinity, 1, -1, 1e-30, -1e-30, 1e-40, 3.4e38, -3.4e38];
@@ -54,6 +57,10 @@ function arguments32(): number[] {
     2.5,
     3.5,
     -2.5,
+    9.6,
+    -9.1,
+    9.3,
+    10.1,
     29_999,
     30_001,
     1e6,
@@ -77,7 +84,7 @@ for (const [name, build] of Object.entries(FUNCTIONS)) {
       const out = blank(backend, dtype, [xs.length]);
       runMap(backend, apply, [upload(backend, dtype, [xs.length], xs)], [out]);
       const got = download(backend, out);
-      const limit = dtype === "f32" ? 1.3e-6 : 1e-12;
+      const limit = dtype === "f64" ? 1e-12 : CLOSE.has(name) ? 5e-7 : 1.3e-6;
       const wrong = xs.filter((x, i) => {
         const exact = SCALAR_OPS[name as ScalarOp].evaluate(dtype, x, 0, 0, 0, 0);
         const wanted = dtype === "f32" ? Math.fround(exact) : exact;

@@ -1,6 +1,6 @@
 import type { Backend, DType, RequiredKernel } from "@nf/core";
 import type { Allowed, Difference } from "./compare-values.ts";
-import { allowed, difference } from "./compare-values.ts";
+import { allowed, allowedMovement, allowedRoundings, difference } from "./compare-values.ts";
 import type { Level, Tolerance } from "./model.ts";
 
 /** Thrown by a check that finds something wrong. Its message says what, and with which seed. */
@@ -57,8 +57,14 @@ export interface Context {
 export interface Comparison {
   readonly dtype: DType;
   readonly tolerance: Tolerance;
-  /** Size of the terms that met in a result; default 1. */
+  /** Size of the terms that met in a result; default 1, and 0 where a movement is given. */
   readonly scale?: number;
+  /** How far each result moves with its operands' roundings; asked for only where the relative bound is nearly used up. */
+  readonly movement?: () => ArrayLike<number>;
+  /** Roundings of a number about 1 that are allowed beside; default 0. */
+  readonly roundings?: number;
+  /** Whether a zero must have the sign of the expected one. */
+  readonly signedZeros?: boolean;
 }
 
 /** One thing to look at. */
@@ -94,6 +100,8 @@ export function requireDType(backend: Backend, kernels: readonly RequiredKernel[
 export class ErrorNotes {
   worstError = 0;
   worstShare = 0;
+  /** Factors that tolerances were wider by, under the names that gave them. */
+  readonly widened: Record<string, number> = {};
 
   /** Takes a difference in; the worst error is that of f32 values. What no tolerance applies to only fails. */
   add({ worst, share }: Difference, dtype: DType): void {
@@ -102,10 +110,18 @@ export class ErrorNotes {
   }
 }
 
-/** The widening that applies to a subject of a family. */
-export function widening(widen: Widen, family: string, subject: string): number {
-  return widen[subject] ?? widen[family] ?? widen["*"] ?? 1;
+/** The widening that applies to a subject of a family: the factor, and the name in the table that it stands under. */
+export function widening(
+  widen: Widen,
+  family: string,
+  subject: string,
+): { readonly name: string | undefined; readonly factor: number } {
+  const name = [subject, family, "*"].find((one) => Object.hasOwn(widen, one));
+  return { name, factor: name === undefined ? 1 : (widen[name] ?? 1) };
 }
+
+/** Below this share of the relative bound nobody needs to know how operands move a result, which takes its time. */
+const NEARLY_ALL = 0.5;
 
 /** Makes a context for a check. */
 export function makeContext(
@@ -120,14 +136,21 @@ export function makeContext(
   const fail = (message: string): never => {
     throw new ConformanceError(`${check.family} > ${check.name}: ${message} [seed ${base.seed}]`, base.seed);
   };
-  const factor = widening(widen, check.family, check.subject);
+  const { name, factor } = widening(widen, check.family, check.subject);
   return {
     ...base,
     fail,
     note: (found, dtype) => notes.add(found, dtype),
-    compare(label, got, expected, { dtype, tolerance, scale = 1 }) {
-      const limit: Allowed = allowed(tolerance, dtype, scale, factor);
-      const found = difference(got, expected, dtype, limit);
+    compare(label, got, expected, { dtype, tolerance, movement, roundings = 0, signedZeros = false, ...by }) {
+      const { relative, absolute } = allowed(tolerance, dtype, by.scale ?? (movement ? 0 : 1), factor);
+      const beside = allowedRoundings(tolerance, dtype, roundings, factor);
+      const limit: Allowed = { relative, absolute: absolute + beside, signedZeros };
+      let found = difference(got, expected, dtype, limit);
+      if (movement !== undefined && relative > 0 && found.share > NEARLY_ALL) {
+        const elements = allowedMovement(tolerance, dtype, movement(), factor);
+        found = difference(got, expected, dtype, { ...limit, elements });
+      }
+      if (name !== undefined && factor > 1) notes.widened[name] = factor;
       notes.add(found, dtype);
       if (found.problem !== undefined) fail(`${label}: ${found.problem}`);
     },

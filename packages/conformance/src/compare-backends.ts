@@ -1,5 +1,6 @@
 import { type Backend, type DType, OptionError, type Tensor, use } from "@nf/core";
 import fc from "fast-check";
+import { backendMaker, checkArray, checkNames, checkNumber } from "./arguments.ts";
 import { allRows } from "./cases/index.ts";
 import type { CreateBackend } from "./check.ts";
 import { runGraphs } from "./checks/graphs.ts";
@@ -9,7 +10,7 @@ import { anyGraph, nmse } from "./graphs/graph.ts";
 import { LAYOUTS } from "./layout.ts";
 import type { Row } from "./model.ts";
 import { lacking } from "./needs.ts";
-import { checkNames, checkNumber, DEFAULT_EXAMPLES, DEFAULT_SEED } from "./options.ts";
+import { DEFAULT_EXAMPLES, DEFAULT_SEED } from "./options.ts";
 import { Source, seedOf } from "./source.ts";
 
 /** Options of {@link compareBackends}. */
@@ -128,20 +129,24 @@ function rowsOf(families: readonly string[] | undefined): readonly Row[] {
  * Runs every operation, and random graphs, on two backends with the same operands, and measures how far results are
  * apart. Differences are measured, not judged. Whichever backend was in use before is not in use afterwards.
  *
- * @throws OptionError for an option or a family that does not exist
+ * @throws OptionError for an option or a family that does not exist, or what is of the wrong kind
+ * @throws BackendError where one of the functions gives no backend
  */
 export async function compareBackends(
   createA: CreateBackend,
   createB: CreateBackend,
   options: CompareOptions = {},
 ): Promise<Comparison> {
+  const makeA = backendMaker("compareBackends", "createA", createA);
+  const makeB = backendMaker("compareBackends", "createB", createB);
   checkNames("compareBackends", options, ["seed", "examples", "families"]);
   const { seed = DEFAULT_SEED, examples = DEFAULT_EXAMPLES } = options;
   checkNumber("compareBackends", "seed", seed, 0);
   checkNumber("compareBackends", "examples", examples, 1);
+  if (options.families !== undefined) checkArray("compareBackends", "families", options.families);
   const rows = rowsOf(options.families);
-  const a = await createA();
-  const b = await createB();
+  const a = await makeA();
+  const b = await makeB();
   try {
     const found = new Map<string, ComparisonRow>();
     for (const row of rows) await compareRow(a, b, row, seed, found);

@@ -1,8 +1,9 @@
 import { add, type DType, fromData, isFloat, mul, Scope, sum, Tensor } from "@nf/core";
+import { ROUNDING } from "./compare-values.ts";
 import { DENSE, hostValues, type Layout, lay, settle } from "./layout.ts";
 import type { Instance, Operand } from "./model.ts";
 import { count, type Nd, nd } from "./reference/nd.ts";
-import type { Source } from "./source.ts";
+import { Source } from "./source.ts";
 import { valuesFor } from "./values.ts";
 
 /** An instance with values: what references and tensors are made of. */
@@ -55,6 +56,50 @@ function ndList(result: Nd | readonly Nd[]): readonly Nd[] {
 /** What an instance should give. */
 export function expectedOf({ instance, inputs, dtype }: Point): readonly Nd[] {
   return ndList(instance.reference(inputs, dtype));
+}
+
+/** Moves of all operands at once, by random signs. */
+const MOVES = 16;
+
+/**
+ * How far each result of the reference moves when every float operand is off by half a step of the dtype one way or the
+ * other: the root of the mean square over some choices of signs. An algorithm that is as good as its inputs misses by
+ * about as much, and by the root of n times as much after n roundings that follow one another. Each element has its
+ * own, so that a small result is not excused by a large one beside it.
+ */
+export function movementOf(point: Point): readonly Float64Array[] {
+  const { instance, dtype } = point;
+  const at = expectedOf(point);
+  const squares = at.map(({ data }) => new Float64Array(data.length));
+  const source = new Source(instance.operands.length);
+  for (let move = 0; move < MOVES; move++) {
+    expectedOf(movedPoint(point, 1, source)).forEach(({ data }, k) => {
+      const sums = squares[k]!;
+      for (let i = 0; i < sums.length; i++) {
+        const step = data[i]! - at[k]!.data[i]!;
+        if (Number.isFinite(step)) sums[i] = sums[i]! + step * step;
+      }
+    });
+  }
+  // 16-bit floats are computed in f32, where a chain loses nothing that they would notice.
+  const chain = dtype === "f32" || dtype === "f64" ? (instance.chain ?? 1) : 1;
+  return squares.map((sums) => sums.map((total) => Math.sqrt((total / MOVES) * chain)));
+}
+
+/** A point whose float operands are off by some half steps of the dtype, each one way or the other. */
+export function movedPoint(point: Point, halfSteps: number, source: Source): Point {
+  const { instance, dtype, inputs } = point;
+  // Integers become f32 where floats come out of them.
+  const by = halfSteps * (ROUNDING[isFloat(dtype) ? dtype : "f32"] as number);
+  const rounds = (operand: Operand): boolean => operand.dtype === undefined || isFloat(operand.dtype);
+  const moved = inputs.map((x, i) => {
+    if (!rounds(instance.operands[i]!)) return x;
+    return nd(
+      x.shape,
+      x.data.map((value) => value * (1 + (source.chance(2) ? by : -by))),
+    );
+  });
+  return { ...point, inputs: moved };
 }
 
 /** A result that was read. */

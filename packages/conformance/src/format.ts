@@ -56,16 +56,23 @@ function reasons(
   return ["", title, ...lines];
 }
 
-function failures({ families, seed, level, examples }: Scorecard): string[] {
+/** Factors by name, as they are given. */
+const factors = (widened: Scorecard["widened"]): string =>
+  Object.entries(widened)
+    .map(([name, factor]) => `${JSON.stringify(name)}: ${factor}`)
+    .join(", ");
+
+function failures({ families, seed, level, examples, widened }: Scorecard): string[] {
   const failed = families.filter((one) => one.failures.length > 0);
   if (failed.length === 0) return [];
   const lines = failed.flatMap((one) => one.failures.map(({ message }) => `  ${message}`));
   const names = failed.map(({ family }) => JSON.stringify(family)).join(", ");
-  const again = `runConformance(createBackend, { level: "${level}", seed: ${seed}, examples: ${examples}, families: [${names}] })`;
+  const widen = Object.keys(widened).length === 0 ? "" : `, widen: { ${factors(widened)} }`;
+  const again = `runConformance(createBackend, { level: "${level}", seed: ${seed}, examples: ${examples}, families: [${names}]${widen} })`;
   return ["", "Failed", ...lines, "", `To repeat: ${again}`];
 }
 
-/** A scorecard for people: a table by family, what failed and how to repeat it, what did not run and why, speed. */
+/** A scorecard for people: a table by family, wider tolerances, what failed and how to repeat it, what did not run and why, speed. */
 export function formatScorecard(card: Scorecard): string {
   const { backend, level, seed, examples, passed, failed, skipped, notApplicable } = card;
   const head = ["family", "passed", "failed", "skipped", "n/a", "worst f32 error", "of allowed", "time"];
@@ -75,6 +82,9 @@ export function formatScorecard(card: Scorecard): string {
     ...table([head, ...card.families.map(familyRow)]),
     "",
     `${passed} passed, ${failed} failed, ${skipped} skipped, ${notApplicable} not applicable, ${seconds(card.seconds)}`,
+    ...(Object.keys(card.widened).length === 0
+      ? []
+      : [`Tolerances were wider than the suite's, by these factors: ${factors(card.widened)}`]),
     ...failures(card),
     ...reasons("Skipped", card.families, (one) => one.skips),
     ...reasons("Not applicable", card.families, (one) => one.notApplicables),

@@ -18,8 +18,16 @@ export interface Domain {
   readonly joints?: readonly number[];
   /** No two values are equal (nor within a difference quotient's step). */
   readonly distinct?: boolean;
-  /** Bounds for integer dtypes; default -6 and 6, from 0 for unsigned ones. */
-  readonly integers?: readonly [number, number];
+  /**
+   * Integers between bounds, as far as the dtype goes; or `"close"`: zeros, the limits of the dtype, and values that f32
+   * or another integer dtype takes for each other; or `"corners"`: those in turn, the same every time. Default: small
+   * ones, those about 2^24, or the whole range, by chance.
+   */
+  readonly integers?: readonly [number, number] | "close" | "corners";
+  /** Integers that are never 0: divisors. */
+  readonly nonzero?: boolean;
+  /** Integers that are odd, half of the time: products of many even ones wrap around to nothing but 0. */
+  readonly odd?: boolean;
 }
 
 /** One operand of an operation. */
@@ -41,6 +49,16 @@ export interface Instance {
   /** Shapes and options, for messages. */
   readonly label: string;
   readonly operands: readonly Operand[];
+  /**
+   * Roundings that follow one another on the way to a result: the terms of the sums in it where kernels add them up in
+   * turn, as products and convolutions do, or the steps of a composition. Default 1; a plain sum is pairwise accurate.
+   */
+  readonly chain?: number;
+  /**
+   * Roundings of a number about 1 (2^-24 each in f32) that reach a result and that no operand tells of, such as that of
+   * the cosine in 1 - cos. Whoever needs it says why. Default 0.
+   */
+  readonly roundings?: number;
   readonly run: (inputs: readonly Tensor[], dtype: DType) => Tensor | readonly Tensor[];
   readonly reference: (inputs: readonly Nd[], dtype: DType) => Nd | readonly Nd[];
 }
@@ -62,10 +80,11 @@ export interface Edge {
 
 /**
  * How closely results must agree.
- * - `exact`: what float64 gives, rounded to the dtype: movement, comparison, integers, selection.
- * - `rounded`: one function of one element.
- * - `summed`: sums of several terms, compared on the scale of the largest result.
- * - `composed`: several roundings one after the other (16-bit floats between kernels).
+ * - `exact`: what float64 gives, rounded to the dtype, zeros with their sign: movement, comparison, integers, selection.
+ * - `rounded`: one function of one element, within the relative error of the dtype.
+ * - `summed`: several terms meet. Beside the relative error each element may miss by a few times what it moves when its
+ *   operands are rounded otherwise.
+ * - `composed`: the same, and wider for 16-bit floats, which are rounded between kernels.
  */
 export type Tolerance = "exact" | "rounded" | "summed" | "composed";
 
@@ -88,8 +107,8 @@ export interface Row {
   /** Highest order of derivative that is looked at. */
   readonly order: 0 | 1 | 2;
   readonly tolerance: Tolerance;
-  /** Size of the terms that meet in a result, where that is not the size of results. */
-  readonly magnitude: number;
+  /** Of an `exact` row: platforms give a zero either sign, and the row says why. */
+  readonly eitherZero?: boolean;
   readonly instances: readonly Instance[];
   /** Instances beyond the blocks and tiles that kernels cut their work into; they become a row of their own. */
   readonly large?: readonly Instance[];

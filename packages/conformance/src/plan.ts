@@ -1,6 +1,7 @@
 import { OptionError } from "@nf/core";
+import { nearest } from "./arguments.ts";
 import { allRows } from "./cases/index.ts";
-import type { Check } from "./check.ts";
+import type { Check, Widen } from "./check.ts";
 import { capabilityChecks } from "./checks/capabilities.ts";
 import { determinismChecks } from "./checks/determinism.ts";
 import { errorChecks } from "./checks/errors.ts";
@@ -25,14 +26,22 @@ export interface PlanOptions {
   readonly traces: readonly ModelTrace[];
   /** Only these; undefined for all. */
   readonly families: readonly string[] | undefined;
+  /** Its names must be an operation's, a kernel's or a family's; default none. */
+  readonly widen?: Widen;
 }
 
 /**
  * All checks up to a level by family, in the order they run.
  *
- * @throws OptionError for a family that does not exist, listing those that do, and where no check is left
+ * @throws OptionError for a family that does not exist, listing those that do, for a name of `widen` that no check has,
+ *   and where no check is left
  */
-export function planChecks({ level, traces, families }: PlanOptions): ReadonlyMap<string, readonly Check[]> {
+export function planChecks({
+  level,
+  traces,
+  families,
+  widen = {},
+}: PlanOptions): ReadonlyMap<string, readonly Check[]> {
   const rows = allRows();
   const all = byFamily([
     ...capabilityChecks(),
@@ -59,6 +68,7 @@ export function planChecks({ level, traces, families }: PlanOptions): ReadonlyMa
       `There is no family "${unknown}" of checks. Choose from ${[...all.keys()].join(", ")}.`,
     );
   }
+  checkWidened(widen, all);
   const highest = LEVELS.indexOf(level);
   const chosen = [...all]
     .filter(([family]) => families?.includes(family) ?? true)
@@ -74,6 +84,22 @@ export function planChecks({ level, traces, families }: PlanOptions): ReadonlyMa
     );
   }
   return plan;
+}
+
+/** A factor for what no check is about would widen nothing, and be missed where it was meant. */
+function checkWidened(widen: Widen, all: ReadonlyMap<string, readonly Check[]>): void {
+  const subjects = [...all.values()].flatMap((checks) => checks.map(({ subject }) => subject));
+  const known = new Set(["*", ...all.keys(), ...subjects]);
+  const unknown = Object.keys(widen).find((name) => !known.has(name));
+  if (unknown === undefined) return;
+  const near = nearest(unknown, known);
+  const choices = near.length === 0 ? `one of the families ${[...all.keys()].join(", ")}` : near.join(", ");
+  throw new OptionError(
+    `widen: there is no operation, kernel or family "${unknown}" whose tolerance could be wider. ` +
+      (near.length === 0
+        ? `Name an operation, ${choices}, or * for all.`
+        : `Near it are ${choices}; * is for all.`),
+  );
 }
 
 /** Checks by family, in order of first appearance. */

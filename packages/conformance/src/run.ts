@@ -1,4 +1,5 @@
-import { type Backend, use } from "@nf/core";
+import { type Backend, OptionError, use } from "@nf/core";
+import { checkFunction, show } from "./arguments.ts";
 import type { Check, CreateBackend } from "./check.ts";
 import { type Settings, type SuiteOptions, settingsOf } from "./options.ts";
 import { planChecks } from "./plan.ts";
@@ -30,6 +31,19 @@ export interface AbortSignalLike {
   readonly reason?: unknown;
 }
 
+/** Refuses what is not of the kind that {@link RunOptions} says. @throws OptionError */
+function checkRun({ speed, onProgress, signal }: RunOptions): void {
+  const what = "runConformance";
+  if (speed !== undefined && typeof speed !== "boolean")
+    throw new OptionError(`${what}: speed must be true or false, got ${show(speed)}.`);
+  if (onProgress !== undefined)
+    checkFunction(what, "onProgress", onProgress, "which is told how far the run is");
+  if (signal !== undefined && typeof signal?.aborted !== "boolean")
+    throw new OptionError(
+      `${what}: signal must be an AbortSignal, like that of an AbortController, got ${show(signal)}.`,
+    );
+}
+
 const milliseconds = (): number => performance.now();
 
 /**
@@ -37,22 +51,27 @@ const milliseconds = (): number => performance.now();
  * if the backend cannot be created or the signal aborts. Families run one after the other, each on a backend of its
  * own. Whichever backend was in use before is not in use afterwards: call `use` again.
  *
- * @throws OptionError for an option or a family that does not exist
+ * @throws OptionError for an option, a family or a name in `widen` that does not exist, for what is of the wrong kind,
+ *   and for what `skip` returns that is no reason
+ * @throws BackendError where `createBackend` gives no backend
  */
 export async function runConformance(
   createBackend: CreateBackend,
   options: RunOptions = {},
 ): Promise<Scorecard> {
-  const settings = settingsOf("runConformance", options, ["speed", "onProgress", "signal"]);
+  const settings = settingsOf("runConformance", createBackend, options, ["speed", "onProgress", "signal"]);
+  checkRun(options);
   const plan = planChecks(settings);
+  // All before the first check runs: what is no reason is told at once.
+  const reasons = new Map([...plan.values()].flat().map((check) => [check, settings.skip(check)]));
   const total = [...plan.values()].reduce((sum, checks) => sum + checks.length, 0);
   const started = milliseconds();
-  const name = await nameOf(createBackend);
+  const name = await nameOf(settings.createBackend);
   const families: FamilyScore[] = [];
   let done = 0;
   for (const [family, checks] of plan) {
     families.push(
-      await scoreFamily(family, checks, createBackend, settings, () => {
+      await scoreFamily(family, checks, settings, reasons, () => {
         done++;
         options.onProgress?.({ family, done, total });
         if (options.signal?.aborted === true)
@@ -60,7 +79,7 @@ export async function runConformance(
       }),
     );
   }
-  const speed = options.speed === true ? await measureSpeed(createBackend) : [];
+  const speed = options.speed === true ? await measureSpeed(settings.createBackend) : [];
   const count = (of: (one: FamilyScore) => number): number => families.reduce((sum, one) => sum + of(one), 0);
   return {
     backend: name,
@@ -72,6 +91,7 @@ export async function runConformance(
     failed: count(({ failed }) => failed),
     skipped: count(({ skipped }) => skipped),
     notApplicable: count(({ notApplicable }) => notApplicable),
+    widened: Object.assign({}, ...families.map(({ widened }) => widened)),
     families,
     speed,
   };
@@ -88,11 +108,11 @@ async function nameOf(createBackend: CreateBackend): Promise<string> {
 async function scoreFamily(
   family: string,
   checks: readonly Check[],
-  createBackend: CreateBackend,
   settings: Settings,
+  reasons: ReadonlyMap<Check, string | undefined>,
   after: () => void,
 ): Promise<FamilyScore> {
-  const session = new Session({ ...settings, createBackend });
+  const session = new Session(settings);
   const started = milliseconds();
   const failures: { check: string; message: string; seed: number }[] = [];
   const skips: Reasoned[] = [];
@@ -101,7 +121,7 @@ async function scoreFamily(
   const { seed } = settings;
   try {
     for (const check of checks) {
-      const reason = settings.skip({ family, name: check.name });
+      const reason = reasons.get(check);
       if (reason !== undefined) {
         skips.push({ check: check.name, reason });
       } else {
@@ -130,6 +150,7 @@ async function scoreFamily(
     notApplicable: notApplicables.length,
     worstError: session.notes.worstError,
     worstShare: session.notes.worstShare,
+    widened: session.notes.widened,
     seconds: (milliseconds() - started) / 1000,
     failures,
     skips,

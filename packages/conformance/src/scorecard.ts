@@ -14,6 +14,8 @@ export interface FamilyScore {
   readonly worstError: number;
   /** Largest share of an allowed difference that was used; above 1 something failed. Where nothing is allowed, none is. */
   readonly worstShare: number;
+  /** Factors of `widen` that were applied, by the name that gave them; empty where tolerances are the suite's own. */
+  readonly widened: Readonly<Record<string, number>>;
   readonly seconds: number;
   readonly failures: readonly { readonly check: string; readonly message: string; readonly seed: number }[];
   readonly skips: readonly Reasoned[];
@@ -51,6 +53,8 @@ export interface Scorecard {
   readonly failed: number;
   readonly skipped: number;
   readonly notApplicable: number;
+  /** Factors of `widen` that were applied in any family: what passed may owe it to them. Empty where none was. */
+  readonly widened: Readonly<Record<string, number>>;
   readonly families: readonly FamilyScore[];
   /** Empty unless speed was asked for. */
   readonly speed: readonly KernelSpeed[];

@@ -1,4 +1,6 @@
-import type { Check, CreateBackend } from "./check.ts";
+import { OptionError } from "@nf/core";
+import { checkFunction, show } from "./arguments.ts";
+import { type Check, type CreateBackend, widening } from "./check.ts";
 import { type SuiteOptions, settingsOf } from "./options.ts";
 import { planChecks } from "./plan.ts";
 import { Session } from "./session.ts";
@@ -30,24 +32,51 @@ export interface ConformanceOptions extends Runner, SuiteOptions {
  *
  * A check that does not apply, because the backend does not declare what it looks at, passes. A check that `skip` gives
  * a reason for is registered with the runner's `it.skip` and the reason in its name, or not at all where there is none.
+ * A check whose tolerance `widen` makes wider says so in its name.
  *
- * @throws OptionError for an option or a family that does not exist
+ * @throws OptionError for an option, a family or a name in `widen` that does not exist, for what is of the wrong kind,
+ *   and for what `skip` returns that is no reason
+ * @throws BackendError, from the tests, where `createBackend` gives no backend
  */
 export function conformance(createBackend: CreateBackend, options: ConformanceOptions): void {
+  const settings = settingsOf("conformance", createBackend, options, ["describe", "it", "onNotApplicable"]);
   const { describe, it, onNotApplicable } = options;
-  const settings = settingsOf("conformance", options, ["describe", "it", "onNotApplicable"]);
-  for (const [family, checks] of planChecks(settings)) {
+  checkRunner(options);
+  const plan = planChecks(settings);
+  // All before any is registered: what is no reason ends the call and leaves nothing half registered.
+  const reasons = new Map([...plan.values()].flat().map((check) => [check, settings.skip(check)]));
+  for (const [family, checks] of plan) {
     describe(family, () => {
-      const session = new Session({ ...settings, createBackend });
+      const session = new Session(settings);
       for (const check of checks) {
-        const reason = settings.skip({ family, name: check.name });
+        const reason = reasons.get(check);
         const body = (): Promise<void> => runCheck(session, check, onNotApplicable);
-        if (reason === undefined) it(check.name, body);
-        else it.skip?.(`${check.name} (${reason})`, body);
+        const { factor } = widening(settings.widen, family, check.subject);
+        const name = factor > 1 ? `${check.name} (tolerance × ${factor})` : check.name;
+        if (reason === undefined) it(name, body);
+        else it.skip?.(`${name} (${reason})`, body);
       }
       it("leaves nothing behind", () => session.close());
     });
   }
+}
+
+/** Refuses what is not a test runner's. @throws OptionError */
+function checkRunner({ describe, it, onNotApplicable }: ConformanceOptions): void {
+  const from = "such as a test runner's; without one call runConformance";
+  checkFunction("conformance", "describe", describe, from);
+  checkFunction("conformance", "it", it, from);
+  if (it.skip !== undefined && typeof it.skip !== "function")
+    throw new OptionError(
+      `conformance: it.skip must be a function where there is one, got ${show(it.skip)}.`,
+    );
+  if (onNotApplicable !== undefined)
+    checkFunction(
+      "conformance",
+      "onNotApplicable",
+      onNotApplicable,
+      "which is told of a check and the reason",
+    );
 }
 
 async function runCheck(

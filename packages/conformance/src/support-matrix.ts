@@ -7,6 +7,7 @@ import {
   type Kernel,
   use,
 } from "@nf/core";
+import { backendMaker, REQUIRED_KERNELS } from "./arguments.ts";
 import { allRows } from "./cases/index.ts";
 import type { CreateBackend } from "./check.ts";
 import { listOf, pointOf, scoped, tensorsOf } from "./evaluate.ts";
@@ -38,16 +39,7 @@ export interface SupportMatrix {
   readonly rows: readonly SupportRow[];
 }
 
-const REQUIRED: readonly Kernel[] = [
-  "map",
-  "reduce",
-  "argReduce",
-  "matmul",
-  "gather",
-  "scatter",
-  "scan",
-  "sort",
-];
+const REQUIRED: readonly Kernel[] = REQUIRED_KERNELS;
 const RANK: readonly SupportKind[] = ["none", "undeclared", "kernels", "fused"];
 
 /** Notes whether a fused kernel ran. */
@@ -83,9 +75,12 @@ async function kindOf(backend: Watched, row: Row, dtype: DType): Promise<Support
 /**
  * Finds out how a backend computes every operation in every dtype, by running it. Whichever backend was in use before
  * is not in use afterwards.
+ *
+ * @throws OptionError for what is no function
+ * @throws BackendError where it gives no backend
  */
 export async function supportMatrix(createBackend: CreateBackend): Promise<SupportMatrix> {
-  const inner = await createBackend();
+  const inner = await backendMaker("supportMatrix", "createBackend", createBackend)();
   const backend = new Watched(inner);
   await use(backend);
   try {

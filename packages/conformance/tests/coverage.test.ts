@@ -27,6 +27,7 @@ const NOT_OPERATIONS: readonly string[] = [
   "allContiguous",
   "blockInterpreter",
   "castValue",
+  "checkAllocation",
   "checkFailure",
   "contiguousStrides",
   "contiguousView",

@@ -2,8 +2,11 @@ import { cpu } from "@nf/backend-cpu";
 import type { Backend } from "@nf/core";
 import { describe, expect, it } from "vitest";
 import { type RunOptions, runConformance, type Scorecard } from "../src/index.ts";
+import * as accumulate from "./planted/accumulate.ts";
+import * as integers from "./planted/integers.ts";
 import * as kernels from "./planted/kernels.ts";
 import * as memory from "./planted/memory.ts";
+import * as precision from "./planted/precision.ts";
 
 /** A fault, and the checks that must find it. */
 type Case = readonly [fault: string, plant: (wrapped: Backend) => Backend, family: string, checks: RegExp];
@@ -67,7 +70,46 @@ const CASES: readonly Case[] = [
     /^conv2d beyond a block f32/,
   ],
   ["a sum that differs from time to time", kernels.nonDeterministicSum, "determinism", /^long sums/],
+  ["a product of f32 added up in bf16", accumulate.matmulInBfloat, "kernels", /^matmul of f32, views/],
+  ["a product of f16 added up in f16", accumulate.matmulOfHalfsInHalf, "kernels", /^matmul of f16, views/],
+  [
+    "a product of bf16 added up in bf16",
+    accumulate.matmulOfBfloatsInBfloat,
+    "kernels",
+    /^matmul of bf16, views/,
+  ],
+  ["a long product added up in turn", accumulate.matmulInTurn, "determinism", /^long sums/],
+  ["a long sum added up in turn", accumulate.sumsInTurn, "determinism", /^long sums/],
+  ["long sums of columns added up in turn", accumulate.sumsInTurn, "kernels", /^reduce: sums of/],
+  ["running sums that round at every term", accumulate.runsInTurn, "determinism", /^long sums/],
+  ["a sum without the last of each 128", accumulate.dropsLastOfBlock, "kernels", /^reduce of f32, beyond/],
+  ["sin whose period is that of f32", accumulate.sinReducedInFloat, "unary", /^sin f32/],
+  ["sin of few periods only", accumulate.sinUnreduced, "kernels", /^map: functions of f32/],
+  ["tanh that is 1 from 4 on", accumulate.tanhSaturates, "unary", /^tanh f32/],
+  ["expm1 that is exp less 1", accumulate.expm1ByExp, "unary", /^expm1 f32/],
+  ["erf that is right to 1.5e-7", accumulate.erfOfFiveTerms, "unary", /^erf f32/],
   ["faults of kernels that are lost", kernels.faultsSwallowed, "errors", /^faults in a kernel/],
+  ["i32 map through f32", integers.mapThroughFloat, "binary", /^add i32/],
+  ["i32 copy through f32", integers.copyThroughFloat, "shape", /^concat i32/],
+  ["i32 sum through f32", integers.sumThroughFloat, "reduce", /^sum i32/],
+  ["i32 matmul through f32", integers.matmulThroughFloat, "products", /^matmul i32/],
+  ["i32 gather through f32", integers.gatherThroughFloat, "index", /^gather i32/],
+  ["i32 scatterAdd through f32", integers.scatterThroughFloat, "index", /^scatterAdd i32/],
+  ["i32 scan through f32", integers.scanThroughFloat, "scan", /^cumprod i32/],
+  ["numbers beside i32 through f32", integers.numbersThroughFloat, "create", /^full of limits i32/],
+  ["u32 compared as signed", integers.comparesAsSigned, "binary", /^less u32/],
+  ["u32 divided as signed", integers.dividesAsSigned, "binary", /^floorDivide u32/],
+  ["u32 converted as signed", integers.convertsAsSigned, "select", /^cast to f32 u32/],
+  ["u32 sort as signed", integers.sortsAsSigned, "scan", /^sort u32/],
+  ["u32 argmax as signed", integers.choosesAsSigned, "reduce", /^argmax u32/],
+  ["u32 running maxima as signed", integers.scansAsSigned, "scan", /^cummax u32/],
+  ["i8 saturates instead of wrapping", integers.saturates, "binary", /^add i8/],
+  ["inputs of matmul in TF32", precision.tf32Matmul, "products", /^matmul f32/],
+  ["inputs of a convolution in bf16", precision.bf16Conv, "convolution", /^conv2d f32/],
+  ["a variance from the mean of squares", precision.squaresLessSquare, "normalise", /^layerNorm f32/],
+  ["softmax without its maximum taken off", precision.softmaxOfRaw, "softmax", /^softmax edges/],
+  ["exp that is off by 2e-6", precision.coarseExp, "unary", /^exp f32/],
+  ["zeros that lose their sign", precision.unsignedZeros, "index", /^gather f32/],
   ["buffers that are never freed", memory.leakedBuffer, "faults", /^buffers that are freed/],
   ["reads that share their memory", memory.staleAlias, "transfer", /^writes and reads are copies/],
   ["reads that ignore their offset", memory.readOffsetIgnored, "transfer", /^bytes of odd sizes/],
@@ -106,7 +148,7 @@ describe("faults planted in a backend", () => {
     }
   });
 
-  it("a backend without faults passes the same checks", async () => {
+  it("a backend without faults passes the same checks", { timeout: 120_000 }, async () => {
     const card = await run((wrapped) => wrapped, {
       families: [...new Set(CASES.map(([, , family]) => family))],
       skip: only(CASES),

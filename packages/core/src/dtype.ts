@@ -52,9 +52,10 @@ export function isInteger(dtype: DType): boolean {
  * The type two operands are computed in, by PyTorch's rules over the types we have: bool gives way to integers,
  * integers to floats, and two different 16-bit floats meet in `f32`.
  *
+ * @param op what they meet in, for the message
  * @throws DTypeError for `u32` with a signed integer: their common type would be `i64`, which no backend holds.
  */
-export function promoteTypes(a: DType, b: DType): DType {
+export function promoteTypes(a: DType, b: DType, op = "promoteTypes"): DType {
   if (a === b) return a;
   const left = DTYPES[a];
   const right = DTYPES[b];
@@ -70,7 +71,7 @@ export function promoteTypes(a: DType, b: DType): DType {
   const [signed, unsigned] = left.kind === "int" ? [left, right] : [right, left];
   if (unsigned.bytes === 4) {
     throw new DTypeError(
-      `${a} and ${b} have no common integer type here (it would be i64). Cast one of them first: x.cast("${signed.name}").`,
+      `${op}: ${a} and ${b} have no common integer type here (it would be i64). Cast one of them first: x.cast("${signed.name}").`,
     );
   }
   return "i32";

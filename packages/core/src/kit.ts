@@ -2,6 +2,7 @@
  * What a backend's author needs besides the interface itself: dtypes, views and calls, programs to interpret or print,
  * the dimension merger, errors.
  */
+export { checkAllocation } from "./backend/allocation.ts";
 export type { Backend, Capabilities, Support } from "./backend/backend.ts";
 export type {
   ArgReduceCall,

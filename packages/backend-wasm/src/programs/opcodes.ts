@@ -79,8 +79,9 @@ export const CHEAP = 0.2;
 export const COST: Readonly<Partial<Record<ScalarOp, number>>> = {
   exp: 1.7,
   log: 2,
-  tanh: 3.2,
-  erf: 3.5,
+  tanh: 1.2,
+  erf: 1.2,
+  erfc: 2.2,
   sin: 2,
   cos: 2,
   expm1: 2,
@@ -104,5 +105,4 @@ export const FOREIGN: ReadonlySet<ScalarOp> = new Set<ScalarOp>([
   "asinh",
   "acosh",
   "atanh",
-  "erfc",
 ]);

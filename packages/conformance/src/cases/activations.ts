@@ -54,7 +54,7 @@ export function activationRows(): readonly Row[] {
     unary("relu6", nf.relu6, (x) => clamp(x, 0, 6), {
       dtypes: NUMBERS,
       tolerance: "exact",
-      domain: { low: -2, high: 8, joints: [0, 6], integers: [-3, 9] },
+      domain: { low: -2, high: 8, joints: [0, 6] },
       points: [
         [0, 0, 0],
         [6, 6, 0],
@@ -116,12 +116,14 @@ export function activationRows(): readonly Row[] {
       around,
       "beta 2",
     ),
-    unary("gelu", (x) => nf.gelu(x), gelu, { ...finite, ...around, magnitude: 2 }),
+    // A quotient, its square and a power of it round one after the other, and the tail moves by many times that.
+    unary("gelu", (x) => nf.gelu(x), gelu, { ...finite, ...around, tolerance: "summed", chain: 4 }),
     unary(
       "gelu",
       (x) => nf.gelu(x, { approximate: "tanh" }),
       geluTanh,
-      { ...finite, ...around, tolerance: "summed", magnitude: 2 },
+      // Those of a tanh near -1, which 1 is added to and x multiplies: all that is left of it far from 0.
+      { ...finite, ...around, tolerance: "summed", roundings: 8 },
       "tanh",
     ),
     unary("silu", nf.silu, (x) => x * sigmoid(x), { ...finite, ...around }),

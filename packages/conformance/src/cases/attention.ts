@@ -80,6 +80,8 @@ function instanceOf(setup: Setup): Instance {
   return {
     label: `${shapesText(...shapes)} mask ${setup.mask}${optionsText(options)}`,
     operands: [...shapes.map((shape) => data(shape)), ...masks],
+    // The sums of scores, of weights, and of values.
+    chain: headDim + 2 * keys,
     run: ([q, k, v, m]) =>
       nf.scaledDotProductAttention(q!, k!, v!, { ...options, ...(m !== undefined && { mask: m }) }),
     reference: ([q, k, v, m]) => attend(q!, k!, v!, m, setup),
@@ -117,7 +119,6 @@ function attentionRow(): Row {
     op: "scaledDotProductAttention",
     kernels: ["matmul", "reduce"],
     tolerance: "composed",
-    magnitude: 8,
     instances: [
       instanceOf(plain),
       instanceOf({ ...plain, causal: true }),
@@ -176,6 +177,8 @@ function ropeRow(): Row {
     return {
       label: shapesText(x) + optionsText({ ...options, ...(cached && { cached }) }),
       operands: [data(x)],
+      // An angle is a position times a frequency, and its rounding is one of all its turns.
+      roundings: positions + offset - 1,
       run: ([input], dtype) => {
         if (cached !== true) return nf.rope(input!, options);
         const { base, scaling, ...rest } = options;
@@ -223,7 +226,6 @@ function ropeRow(): Row {
     op: "rope",
     also: ["ropeTables", "ropeFrequencies"],
     tolerance: "composed",
-    magnitude: 2,
     instances: [
       instance([3, 4], {}),
       instance([3, 4], { interleaved: true }),

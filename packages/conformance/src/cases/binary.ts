@@ -1,13 +1,16 @@
 import type { BinaryFunction, DType, Tensor } from "@nf/core";
 import * as nf from "@nf/core";
 import type { Domain, Edge, Instance, Row } from "../model.ts";
+import { asReal, multiplyIn } from "../reference/integers.ts";
 import * as reference from "../reference/nd.ts";
-import { maximum, minimum, remainder } from "../reference/special.ts";
+import { maximum, minimum, power, remainder } from "../reference/special.ts";
+import { CORNERS } from "../values.ts";
 import {
   ALL,
   always,
   between,
   broadcastable,
+  cornersOf,
   data,
   edge,
   FLOATS,
@@ -19,6 +22,7 @@ import {
   shapesText,
   toFloat,
 } from "./define.ts";
+import { rangeOfBinary } from "./ranges.ts";
 
 const FAMILY = "binary";
 
@@ -28,7 +32,6 @@ interface BinarySpec {
   readonly result?: Row["result"];
   readonly order?: Row["order"];
   readonly tolerance?: Row["tolerance"];
-  readonly magnitude?: number;
   readonly variant?: string;
   /** Points: operands, value, and gradients where they are a convention. */
   readonly points?: readonly (readonly [
@@ -41,33 +44,56 @@ interface BinarySpec {
   readonly numbers?: readonly number[];
 }
 
+/** A number beside a tensor of some dtype. */
+interface NumberOperand {
+  readonly label: string;
+  readonly of: (dtype: DType) => number;
+}
+
+const rangeOf = (dtype: DType): readonly [number, number] | undefined =>
+  nf.isInteger(dtype) ? nf.DTYPES[dtype].range : undefined;
+/** Numbers at the limits of integers, one of which f32 does not hold; any number where there are no limits. */
+const LIMITS: readonly NumberOperand[] = [
+  { label: "the least", of: (dtype) => rangeOf(dtype)?.[0] ?? 4 },
+  { label: "the greatest but one", of: (dtype) => (rangeOf(dtype)?.[1] ?? 6) - 1 },
+];
+
 function binaryRow(
   op: string,
   call: BinaryFunction,
-  f: (a: number, b: number) => number,
+  f: (a: number, b: number, dtype: DType) => number,
   spec: BinarySpec = {},
 ): Row {
   const run = ([a, b]: readonly Tensor[]): Tensor => call(a!, b!);
   const [first, second] = spec.domains ?? [{}, {}];
-  const pair = (a: readonly number[], b: readonly number[]): Instance => ({
+  const pair = (
+    a: readonly number[],
+    b: readonly number[],
+    from = (domain: Domain): Domain => domain,
+  ): Instance => ({
     label: shapesText(a, b),
-    operands: [data(a, first), data(b, second)],
+    operands: [data(a, from(first)), data(b, from(second))],
     run,
-    reference: ([x, y]) => reference.map(f, x!, y!),
+    reference: ([x, y], dtype) => reference.map((one, other) => f(one, other, dtype), x!, y!),
   });
-  const withNumber = (shape: readonly number[], number: number): Instance => ({
-    label: `${shapesText(shape)} with ${number}`,
+  const withNumber = (shape: readonly number[], { label, of }: NumberOperand): Instance => ({
+    label: `${shapesText(shape)} with ${label}`,
     operands: [data(shape, first)],
-    run: ([a]) => call(a!, number),
-    reference: ([x]) => reference.map((a) => f(a, number), x!),
+    run: ([a], dtype) => call(a!, of(dtype)),
+    reference: ([x], dtype) => reference.map((a) => f(a, of(dtype), dtype), x!),
   });
-  const numberFirst = (shape: readonly number[], number: number): Instance => ({
-    label: `${number} with ${shapesText(shape)}`,
+  const numberFirst = (shape: readonly number[], { label, of }: NumberOperand): Instance => ({
+    label: `${label} with ${shapesText(shape)}`,
     operands: [data(shape, second)],
-    run: ([b]) => call(number, b!),
-    reference: ([y]) => reference.map((b) => f(number, b), y!),
+    run: ([b], dtype) => call(of(dtype), b!),
+    reference: ([y], dtype) => reference.map((b) => f(of(dtype), b, dtype), y!),
   });
-  const { points = [], numbers = [2, 3], domains: _, ...rest } = spec;
+  const { points = [], numbers: plain = [2, 3], domains: _, ...rest } = spec;
+  const whole = (rest.dtypes ?? []).some((dtype) => INTEGERS.includes(dtype));
+  const numbers = [
+    ...plain.map((number): NumberOperand => ({ label: `${number}`, of: () => number })),
+    ...(whole && plain.length > 0 ? LIMITS : []),
+  ];
   const edges: Edge[] = [];
   if (points.length > 0) {
     const grads = points.some(([, , , gradients]) => gradients !== undefined);
@@ -82,10 +108,21 @@ function binaryRow(
       ),
     );
   }
+  const range = rangeOfBinary(op);
+  const overRange: Instance = {
+    ...pair([range.length], [range.length]),
+    label: "over its range",
+    operands: [0, 1].map((side) => ({ shape: [range.length], values: () => range.map((one) => one[side]!) })),
+  };
   const numbered = numbers.flatMap((number) => [withNumber([3, 2], number), numberFirst([4], number)]);
   return row(FAMILY, {
     op,
-    instances: [...SHAPE_PAIRS.map(([a, b]) => pair(a, b)), ...numbered],
+    instances: [
+      ...SHAPE_PAIRS.map(([a, b]) => pair(a, b)),
+      ...(whole ? [pair([CORNERS, 1], [CORNERS], cornersOf)] : []),
+      ...(range.length > 0 ? [overRange] : []),
+      ...numbered,
+    ],
     arbitrary: broadcastable(2).map(([a, b]) => pair(a!, b!)),
     edges,
     ...rest,
@@ -108,7 +145,7 @@ const pairs = (f: (a: number, b: number) => boolean): BinarySpec["points"] => [
   [-INF, INF, truth(f(-INF, INF))],
 ];
 /** Fixed values make ties common. */
-const few: Domain = { low: -0.03125, high: 0.03125, integers: [-1, 1] };
+const few: Domain = { low: -0.03125, high: 0.03125, integers: "close" };
 
 function comparison(op: string, call: BinaryFunction, f: (a: number, b: number) => boolean): Row {
   return binaryRow(op, call, (a, b) => truth(f(a, b)), {
@@ -148,37 +185,20 @@ function changingNumbers(): Row {
 
 /** Elementwise operations of two operands: broadcasting, numbers as operands, ties, NaN. */
 export function binaryRows(): readonly Row[] {
-  const whole: BinarySpec = { dtypes: NUMBERS };
-  const divisor: Domain = { low: 0.25, high: 4, integers: [1, 5] };
-  const apart: readonly [Domain, Domain] = [
-    { low: -3.96875, high: 4, integers: [-6, 6] },
-    { low: 0.40625, high: 0.59375, integers: [1, 5] },
-  ];
-  const steps: Domain = { low: 0.0625, high: 0.375, integers: [0, 6] };
-  const floats = (a: number, b: number): number => a / b;
+  const divisor: Domain = { low: 0.25, high: 4 };
+  const between1: Domain = { low: 0.40625, high: 0.59375, nonzero: true };
+  const steps: Domain = { low: 0.0625, high: 0.375 };
+  const shift: Domain = { integers: [0, 31] };
+  const difference = (a: number, b: number, dtype: DType): number => multiplyIn(dtype)(a - b, a - b);
   return [
-    binaryRow("add", nf.add, (a, b) => a + b, { ...whole, dtypes: [...FLOATS, "i32", "i8"] }),
-    binaryRow("add", nf.add, (a, b) => (a + b) >>> 0, { dtypes: ["u32"], order: 0, variant: "of u32" }),
-    binaryRow("sub", nf.sub, (a, b) => a - b, {
-      dtypes: [...FLOATS, "i32", "i8"],
-      tolerance: "summed",
-      magnitude: 4,
-    }),
-    binaryRow("sub", nf.sub, (a, b) => (a - b) >>> 0, { dtypes: ["u32"], order: 0, variant: "of u32" }),
-    binaryRow("mul", nf.mul, (a, b) => a * b, { dtypes: [...FLOATS, "i32", "i8"] }),
-    binaryRow("mul", nf.mul, (a, b) => Math.imul(a, b), {
-      dtypes: ["i32"],
-      order: 0,
-      tolerance: "exact",
-      variant: "that overflows",
-      domains: [{ integers: [40000, 90000] }, { integers: [40000, 90000] }],
-    }),
+    binaryRow("add", nf.add, (a, b) => a + b, { dtypes: NUMBERS }),
+    binaryRow("sub", nf.sub, (a, b) => a - b, { dtypes: NUMBERS }),
+    binaryRow("mul", nf.mul, (a, b, dtype) => multiplyIn(dtype)(a, b), { dtypes: NUMBERS }),
     changingNumbers(),
-    binaryRow("div", nf.div, floats, {
+    binaryRow("div", nf.div, (a, b, dtype) => asReal(dtype, a) / asReal(dtype, b), {
       dtypes: NUMBERS,
       result: toFloat,
       domains: [{}, divisor],
-      magnitude: 8,
       points: [
         [1, 0, INF],
         [-1, 0, -INF],
@@ -187,10 +207,9 @@ export function binaryRows(): readonly Row[] {
         [NAN, 1, NAN],
       ],
     }),
-    binaryRow("pow", nf.pow, (a, b) => (a === 1 ? 1 : a ** b), {
+    binaryRow("pow", nf.pow, power, {
       // As in PyTorch, the gradient of the base is a plain 0 where the exponent is 0, and so is its derivative.
       domains: [{ low: 0.5, high: 2 }, { joints: [0] }],
-      magnitude: 16,
       points: [
         [2, 0, 1],
         [0, 2, 0],
@@ -202,6 +221,12 @@ export function binaryRows(): readonly Row[] {
         [0, -1, INF],
         [INF, -1, 0],
       ],
+    }),
+    binaryRow("pow", nf.pow, (a, b, dtype) => power(asReal(dtype, a), asReal(dtype, b)), {
+      dtypes: INTEGERS,
+      result: toFloat,
+      variant: "of integers",
+      domains: [{}, { integers: [-3, 5] }],
     }),
     binaryRow("maximum", nf.maximum, maximum, {
       dtypes: NUMBERS,
@@ -257,7 +282,6 @@ export function binaryRows(): readonly Row[] {
     }),
     binaryRow("atan2", nf.atan2, Math.atan2, {
       domains: [{ joints: [0] }, { joints: [0] }],
-      magnitude: 16,
       points: [
         [0, -1, Math.PI],
         [1, 0, Math.PI / 2],
@@ -265,12 +289,16 @@ export function binaryRows(): readonly Row[] {
         [INF, INF, Math.PI / 4],
       ],
     }),
+    binaryRow("atan2", nf.atan2, (a, b, dtype) => Math.atan2(asReal(dtype, a), asReal(dtype, b)), {
+      dtypes: INTEGERS,
+      result: toFloat,
+      variant: "of integers",
+    }),
     binaryRow("remainder", nf.remainder, remainder, {
       dtypes: NUMBERS,
-      domains: [steps, apart[1]],
+      domains: [steps, between1],
       order: 1,
       numbers: [],
-      tolerance: "summed",
       points: [
         [-1, 3, 2],
         [1, -3, -2],
@@ -290,7 +318,6 @@ export function binaryRows(): readonly Row[] {
         { low: 1, high: 3, integers: [1, 7] },
       ],
       numbers: [5, -7],
-      tolerance: "summed",
     }),
     binaryRow("remainder", nf.remainder, remainder, {
       dtypes: ["i32", "i8"],
@@ -301,7 +328,7 @@ export function binaryRows(): readonly Row[] {
     }),
     binaryRow("floorDivide", nf.floorDivide, (a, b) => Math.floor(a / b), {
       dtypes: NUMBERS,
-      domains: [steps, apart[1]],
+      domains: [steps, between1],
       order: 1,
       numbers: [],
       tolerance: "exact",
@@ -320,11 +347,7 @@ export function binaryRows(): readonly Row[] {
       domains: [{ integers: [-9, 9] }, { integers: [-7, -1] }],
       numbers: [],
     }),
-    binaryRow("squaredDifference", nf.squaredDifference, (a, b) => (a - b) ** 2, {
-      dtypes: [...FLOATS, "i32"],
-      magnitude: 16,
-      tolerance: "summed",
-    }),
+    binaryRow("squaredDifference", nf.squaredDifference, difference, { dtypes: NUMBERS }),
     comparison("equal", nf.equal, (a, b) => a === b),
     comparison("notEqual", nf.notEqual, (a, b) => a !== b),
     comparison("less", nf.less, (a, b) => a < b),
@@ -338,23 +361,26 @@ export function binaryRows(): readonly Row[] {
     ...bits("bitwiseOr", nf.bitwiseOr, (a, b) => a | b),
     ...bits("bitwiseXor", nf.bitwiseXor, (a, b) => a ^ b),
     binaryRow("leftShift", nf.leftShift, (a, b) => a << b, {
-      dtypes: ["i32"],
+      dtypes: INTEGERS,
       order: 0,
       tolerance: "exact",
-      domains: [{ integers: [-9, 9] }, { integers: [0, 28] }],
+      domains: [{}, shift],
+      numbers: [],
     }),
     binaryRow("rightShift", nf.rightShift, (a, b) => a >> b, {
       dtypes: ["i32", "i8"],
       order: 0,
       tolerance: "exact",
-      domains: [{ integers: [-99, 99] }, { integers: [0, 5] }],
+      domains: [{}, shift],
+      numbers: [],
     }),
     binaryRow("rightShift", nf.rightShift, (a, b) => a >>> b, {
       dtypes: ["u32", "u8"],
       order: 0,
       tolerance: "exact",
       variant: "unsigned",
-      domains: [{ integers: [0, 99] }, { integers: [0, 5] }],
+      domains: [{}, shift],
+      numbers: [],
     }),
   ].map(withoutFloats);
 }

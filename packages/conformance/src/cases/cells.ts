@@ -51,6 +51,8 @@ function cellRow(
     return {
       label: shapesText(...shapes),
       operands: shapes.map((shape) => data(shape, { low: -1, high: 1, joints: [0] })),
+      // A gate adds up both sums. Gates and candidates are numbers about 1, rounded themselves before they meet.
+      ...(gates > 1 && { chain: width + hidden, roundings: 1 }),
       run: (inputs) => {
         const { x, states: before, weights } = parts(inputs);
         const [weightInput, weightHidden, biasInput, biasHidden] = weights;
@@ -84,7 +86,6 @@ function cellRow(
     op,
     kernels: ["matmul", "reduce"],
     tolerance: "composed",
-    magnitude: 8,
     instances: [
       { lead: [2], width: 3, hidden: 4, bias: true },
       { lead: [], width: 2, hidden: 3, bias: true },

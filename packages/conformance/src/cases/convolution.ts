@@ -39,6 +39,7 @@ function convInstance(call: ConvCall, setup: ConvSetup): Instance {
   return {
     label: shapesText(x, weight) + (bias ? " with bias" : "") + optionsText(options),
     operands: operandsOf(setup, weight[0]!),
+    chain: reference.count(weight.slice(1)),
     run: ([input, kernel, shift]) => call(input!, kernel!, shift, options),
     reference: ([input, kernel, shift]) => {
       const geometry = {
@@ -88,7 +89,6 @@ function convRow(op: "conv1d" | "conv2d" | "conv3d", rank: number, fixed: readon
     op,
     kernels: ["matmul", "reduce"],
     tolerance: "composed",
-    magnitude: 16,
     dtypes: FLOATS,
     instances: fixed.map((setup) => convInstance(call, setup)),
     ...(rank < 3 && {
@@ -128,6 +128,7 @@ function transposeRow(
     return {
       label: shapesText(x, weight) + (bias ? " with bias" : "") + optionsText(options),
       operands: operandsOf(setup, weight[1]! * groups),
+      chain: reference.count([weight[0]! / groups, ...weight.slice(2)]),
       run: ([input, kernel, shift]) => TRANSPOSED[op](input!, kernel!, shift, options),
       reference: ([input, kernel, shift]) => {
         const geometry = {
@@ -200,7 +201,6 @@ function transposeRow(
     op,
     kernels: ["matmul", "reduce"],
     tolerance: "composed",
-    magnitude: 16,
     instances: fixed.map(instance),
     arbitrary: any.map(instance),
   });
@@ -297,7 +297,6 @@ function unfoldRows(): readonly Row[] {
       op: "fold",
       kernels: ["reduce"],
       tolerance: "composed",
-      magnitude: 8,
       instances: fixed.map(fold),
       arbitrary: any.map(fold),
     }),

@@ -3,7 +3,7 @@ import * as nf from "@nf/core";
 import fc from "fast-check";
 import type { Instance, Row } from "../model.ts";
 import * as reference from "../reference/nd.ts";
-import { ALL, between, data, FLOATS, NUMBERS, row, SHAPES, shapes, shapesText } from "./define.ts";
+import { ALL, between, data, FLOATS, INTEGERS, NUMBERS, row, SHAPES, shapes, shapesText } from "./define.ts";
 
 const FAMILY = "create";
 type Make = (dtype: DType) => Tensor;
@@ -60,6 +60,14 @@ function fullRows(): readonly Row[] {
     reference: ([x]) => filled(x!.shape, value),
   });
   const any = fc.tuple(shapes(), between(0, 100));
+  const limits = (["least", "greatest"] as const).map((which, i): Instance => {
+    const limit = (dtype: DType): number => nf.DTYPES[dtype].range![i]!;
+    return made(
+      `the ${which}`,
+      (dtype) => nf.full([3], limit(dtype), { dtype }),
+      (dtype) => filled([3], limit(dtype)),
+    );
+  });
   const special = [NaN, Infinity, -Infinity, 0.1].map((value) =>
     made(String(value), (dtype) => nf.full([3], value, { dtype }), filled([3], value)),
   );
@@ -71,6 +79,7 @@ function fullRows(): readonly Row[] {
       { dtypes: NUMBERS },
     ),
     createRow("full", special, fc.constantFrom(...special), { dtypes: FLOATS, variant: "of any float" }),
+    createRow("full", limits, fc.constantFrom(...limits), { dtypes: INTEGERS, variant: "of limits" }),
     createRow(
       "fullLike",
       SHAPES.map((shape) => like(shape, 3)),
@@ -93,6 +102,8 @@ function rangeRows(): readonly Row[] {
         );
       },
     );
+  // Where f32 rounds, and up to the greatest i32.
+  const far = [arange(16777213, 16777220, 1), arange(2147483632, 2147483648, 3)];
   const linspace = (start: number, end: number, count: number): Instance =>
     made(
       `${start} to ${end} in ${count}`,
@@ -113,6 +124,10 @@ function rangeRows(): readonly Row[] {
         .map(([start, end, step]) => arange(start, end, step)),
       { dtypes: ["f64", "f32", "f16", "i32", "i8", "u32", "u8"] },
     ),
+    createRow("arange", far, fc.constantFrom(...far), {
+      dtypes: ["i32", "u32", "f64"],
+      variant: "far from 0",
+    }),
     createRow(
       "linspace",
       [linspace(0, 1, 5), linspace(-2, 2, 2), linspace(2, 5, 1), linspace(0, 1, 0), linspace(1, -1, 7)],

@@ -34,7 +34,6 @@ export function row(family: string, spec: RowSpec): Row {
     result: same,
     order: 2,
     tolerance: "rounded",
-    magnitude: 1,
     edges: [],
     ...spec,
   };
@@ -43,6 +42,11 @@ export function row(family: string, spec: RowSpec): Row {
 /** An operand of the tested dtype. */
 export function data(shape: readonly number[], domain?: Domain): Operand {
   return domain === undefined ? { shape } : { shape, domain };
+}
+
+/** The corners of every integer dtype, where a domain has no bounds for integers. */
+export function cornersOf(domain: Domain = {}): Domain {
+  return Array.isArray(domain.integers) ? domain : { ...domain, integers: "corners" };
 }
 
 /** Indices from 0 to before `size`, repeated or not. */

@@ -6,6 +6,7 @@ import { cellRows } from "./cells.ts";
 import { convolutionRows } from "./convolution.ts";
 import { createRows } from "./create.ts";
 import { indexRows } from "./indexing.ts";
+import { integerRows } from "./integers.ts";
 import { lossRows } from "./losses.ts";
 import { normaliseRows } from "./normalise.ts";
 import { poolingRows } from "./pooling.ts";
@@ -41,6 +42,7 @@ function families(): readonly Row[] {
     ...unaryRows(),
     ...activationRows(),
     ...binaryRows(),
+    ...integerRows(),
     ...selectRows(),
     ...reduceRows(),
     ...scanRows(),

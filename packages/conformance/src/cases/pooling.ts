@@ -25,6 +25,8 @@ function instanceOf(
   return {
     label: shapesText(x) + optionsText(options),
     operands: [data(x, { distinct: kind === "max" })],
+    // A window is added up in turn.
+    ...(kind === "mean" && { chain: reference.count(kernel) }),
     run: ([input]) => call(input!, options),
     reference: ([input]) => {
       const geometry = {
@@ -100,7 +102,6 @@ function poolRow(
     op,
     kernels: kind === "max" ? ["reduce", "argReduce", "gather", "scatter"] : ["reduce"],
     tolerance: kind === "max" ? "exact" : "composed",
-    magnitude: 2,
     dtypes: FLOATS,
     instances: fixed.map(([x, options]) => instanceOf(call, kind, x, options)),
     ...(op.includes("2d") && {
@@ -150,6 +151,8 @@ function adaptiveRow(
   const instance = ([x, sizes]: readonly [readonly number[], readonly number[]]): Instance => ({
     label: `${shapesText(x)} to ${shapesText(sizes)}`,
     operands: [data(x, { distinct: max })],
+    // The most that a window holds, which is added up in turn.
+    ...(!max && { chain: reference.count(sizes.map((size, i) => Math.ceil(x[i + 2]! / size) + 1)) }),
     run: ([input]) => ADAPTIVE[op](input!, { outputSize: sizes }),
     reference: ([input]) => adaptive(input!, sizes, max ? greatest : mean),
   });
@@ -180,7 +183,6 @@ function adaptiveRow(
     op,
     kernels: max ? ["reduce", "argReduce", "gather", "scatter"] : ["reduce", "gather", "scatter"],
     tolerance: max ? "exact" : "composed",
-    magnitude: 4,
     instances: fixed.map(instance),
     arbitrary: fc
       .tuple(between(1, 2), between(1, 2), each(1, 7), each(1, 5))
@@ -208,7 +210,6 @@ function globalRow(op: "globalAvgPool" | "globalMaxPool"): Row {
     op,
     kernels: ["reduce"],
     tolerance: max ? "exact" : "composed",
-    magnitude: 2,
     instances: [instance([[2, 3, 4], false]), instance([[2, 3, 4, 5], true]), instance([[1, 1, 1], false])],
     arbitrary: fc.tuple(fc.array(between(1, 4), { minLength: 3, maxLength: 5 }), fc.boolean()).map(instance),
   });
@@ -244,6 +245,8 @@ function upsampleRow(
   const instance = ([x, options]: readonly [readonly number[], UpsampleOptions]): Instance => ({
     label: shapesText(x) + optionsText(options),
     operands: [data(x)],
+    // A weight is the fraction of a place, which is a number of several.
+    ...(variant !== "nearest" && { roundings: 2 }),
     run: ([input]) => nf.upsample(input!, options),
     reference: ([input]) => {
       const spatial = x.slice(2);
@@ -258,7 +261,8 @@ function upsampleRow(
           const step = factors === undefined ? spatial[axis]! / sizes[axis]! : 1 / factors[axis]!;
           return placeOf(i, spatial[axis]!, sizes[axis]!, step, options);
         });
-        let total = 0;
+        // The one zero that leaves the sign of what is added to it.
+        let total = -0;
         for (let corner = 0; corner < 2 ** places.length; corner++) {
           const weight = places.reduce(
             (product, [, , share], axis) => product * ((corner >> axis) & 1 ? share : 1 - share),
@@ -282,7 +286,6 @@ function upsampleRow(
     variant,
     kernels: ["gather", "scatter"],
     tolerance: variant === "nearest" ? "exact" : "composed",
-    magnitude: 2,
     instances: fixed.map(instance),
     arbitrary: any.map(instance),
   });

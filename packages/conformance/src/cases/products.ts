@@ -2,19 +2,23 @@ import type { DType, Tensor } from "@nf/core";
 import * as nf from "@nf/core";
 import fc from "fast-check";
 import type { Instance, Operand, Row } from "../model.ts";
+import { type Multiply, multiplyIn } from "../reference/integers.ts";
 import type { Nd } from "../reference/nd.ts";
 import * as reference from "../reference/nd.ts";
 import { between, data, edge, FLOATS, NUMBERS, row, shapesText } from "./define.ts";
 import { quantizedRows } from "./quantized.ts";
 
 const FAMILY = "products";
+/** Sums of products stay in these. */
+const PRODUCTS: readonly DType[] = [...FLOATS, "i32", "u32"];
 
 function matmulRow(): Row {
   const instance = ([a, b]: readonly (readonly number[])[]): Instance => ({
     label: shapesText(a!, b!),
     operands: [data(a!), data(b!)],
+    chain: a!.at(-1)!,
     run: ([x, y]) => nf.matmul(x!, y!),
-    reference: ([x, y]) => reference.product(x!, y!),
+    reference: ([x, y], dtype) => reference.product(x!, y!, multiplyIn(dtype)),
   });
   const fixed = [
     [
@@ -74,7 +78,6 @@ function matmulRow(): Row {
     kernels: ["matmul"],
     dtypes: NUMBERS,
     tolerance: "summed",
-    magnitude: 16,
     instances: fixed.map(instance),
     arbitrary: sizes.map(({ m, k, n, batch, one, kind }) => {
       if (kind === 0) return instance([[k], [...batch, k, n]]);
@@ -119,17 +122,17 @@ function largeMatmul(): Row {
   const instance = (m: number, k: number, n: number): Instance => ({
     label: shapesText([m, k], [k, n]),
     operands: [data([m, k]), data([k, n])],
+    chain: k,
     run: ([x, y]) => nf.matmul(x!, y!),
-    reference: ([x, y]) => reference.matmul(x!, y!),
+    reference: ([x, y], dtype) => reference.matmul(x!, y!, multiplyIn(dtype)),
   });
   return row(FAMILY, {
     op: "matmul",
     variant: "beyond a block",
     kernels: ["matmul"],
     tolerance: "summed",
-    magnitude: 16,
     order: 0,
-    dtypes: ["f32", "f64", "i32"],
+    dtypes: ["f32", "f64", "i32", "u32"],
     instances: [instance(33, 70, 17), instance(65, 9, 130), instance(2, 700, 3)],
     arbitrary: fc.tuple(between(1, 20), between(1, 40), between(1, 20)).map(([m, k, n]) => instance(m, k, n)),
   });
@@ -170,17 +173,18 @@ function linearRow(): Row {
   ]): Instance => ({
     label: shapesText([...lead, inner], [outer, inner]) + (bias ? " with bias" : ""),
     operands: [data([...lead, inner]), data([outer, inner]), ...(bias ? [data([outer])] : [])],
+    chain: inner,
     run: ([x, weight, shift]) => nf.linear(x!, weight!, shift),
-    reference: ([x, weight, shift]) => {
-      const result = reference.product(x!, reference.permute(weight!, [1, 0]));
+    reference: ([x, weight, shift], dtype) => {
+      const result = reference.product(x!, reference.permute(weight!, [1, 0]), multiplyIn(dtype));
       return shift === undefined ? result : reference.map((a, b) => a + b, result, shift);
     },
   });
   return row(FAMILY, {
     op: "linear",
     kernels: ["matmul"],
+    dtypes: PRODUCTS,
     tolerance: "composed",
-    magnitude: 16,
     instances: [
       instance([[3], 4, 2, true]),
       instance([[], 4, 2, true]),
@@ -197,7 +201,7 @@ function linearRow(): Row {
 function vectorRow(
   op: string,
   call: (a: Tensor, b: Tensor) => Tensor,
-  f: (a: Nd, b: Nd) => Nd,
+  f: (a: Nd, b: Nd, times: Multiply) => Nd,
   pairs: readonly (readonly [number, number])[],
   equal: boolean,
   dtypes: readonly DType[],
@@ -206,21 +210,20 @@ function vectorRow(
     label: shapesText([n], [m]),
     operands: [data([n]), data([m])],
     run: ([x, y]) => call(x!, y!),
-    reference: ([x, y]) => f(x!, y!),
+    reference: ([x, y], dtype) => f(x!, y!, multiplyIn(dtype)),
   });
   return row(FAMILY, {
     op,
     kernels: op === "dot" ? ["reduce"] : [],
     dtypes,
     tolerance: "composed",
-    magnitude: 16,
     instances: pairs.map(instance),
     arbitrary: fc.tuple(between(0, 8), between(1, 8)).map(([n, m]) => instance(equal ? [m, m] : [n, m])),
   });
 }
 
 /** The sum over all values of all letters, term by term. */
-function einsumReference(equation: string, operands: readonly Nd[]): Nd {
+function einsumReference(equation: string, operands: readonly Nd[], times: Multiply): Nd {
   const [left, right] = equation.replaceAll(" ", "").split("->") as [string, string | undefined];
   const covered = left
     .split(",")
@@ -253,10 +256,8 @@ function einsumReference(equation: string, operands: readonly Nd[]): Nd {
       let term = 1;
       terms.forEach((names_, i) => {
         const x = operands[i]!;
-        term *= reference.at(
-          x,
-          [...names_].map((letter, axis) => (x.shape[axis] === 1 ? 0 : places.get(letter)!)),
-        );
+        const place = [...names_].map((letter, axis) => (x.shape[axis] === 1 ? 0 : places.get(letter)!));
+        term = times(term, reference.at(x, place));
       });
       total += term;
     }
@@ -269,7 +270,7 @@ function einsumRow(): Row {
     label: `"${equation}" ${shapesText(...shapes)}`,
     operands: shapes.map((shape): Operand => data(shape, { low: -1, high: 1 })),
     run: (inputs) => nf.einsum(equation, ...inputs),
-    reference: (inputs) => einsumReference(equation, inputs),
+    reference: (inputs, dtype) => einsumReference(equation, inputs, multiplyIn(dtype)),
   });
   const size = between(1, 4);
   const any = fc.tuple(fc.nat(8), size, size, size, size).map(([kind, a, b, c, d]) => {
@@ -289,8 +290,8 @@ function einsumRow(): Row {
   return row(FAMILY, {
     op: "einsum",
     kernels: ["matmul", "reduce"],
+    dtypes: PRODUCTS,
     tolerance: "composed",
-    magnitude: 16,
     instances: [
       instance("ij,jk->ik", [2, 3], [3, 4]),
       instance("ij,jk", [2, 3], [3, 2]),
@@ -316,26 +317,27 @@ export function productRows(): readonly Row[] {
     vectorRow(
       "dot",
       nf.dot,
-      (a, b) => reference.scalar(reference.sum(a.data.map((value, i) => value * b.data[i]!))),
+      (a, b, times) => reference.scalar(reference.sum(a.data.map((value, i) => times(value, b.data[i]!)))),
       [
         [4, 4],
         [0, 0],
         [1, 1],
       ],
       true,
-      [...FLOATS, "i32"],
+      PRODUCTS,
     ),
     vectorRow(
       "outer",
       nf.outer,
-      (a, b) => reference.build([a.shape[0]!, b.shape[0]!], ([i, j]) => a.data[i!]! * b.data[j!]!),
+      (a, b, times) =>
+        reference.build([a.shape[0]!, b.shape[0]!], ([i, j]) => times(a.data[i!]!, b.data[j!]!)),
       [
         [3, 4],
         [0, 2],
         [1, 1],
       ],
       false,
-      [...FLOATS, "i32"],
+      PRODUCTS,
     ),
     linearRow(),
     einsumRow(),

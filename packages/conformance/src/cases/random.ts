@@ -56,6 +56,8 @@ function drawRow(
   const instance = (shape: readonly number[], seed: number): Instance => ({
     label: `${shapesText(shape)} seed ${seed}`,
     operands: [],
+    // The reference has a quantile near 0 from a probability near 1/2, which keeps fewer of its digits.
+    ...(op === "randn" && { roundings: 1 }),
     run: (_inputs, dtype) => draw(shape, new nf.Generator(seed), dtype),
     reference: (_inputs, dtype) => reference.nd(shape, values(seed, reference.count(shape), dtype)),
   });
@@ -234,7 +236,7 @@ export function randomRows(): readonly Row[] {
       "randn",
       (shape, generator, dtype) => nf.randn(shape, { generator, dtype }),
       (seed, length, dtype) => normals(seed, length, wide(dtype)),
-      { dtypes: FLOATS, tolerance: "summed", magnitude: 2 },
+      { dtypes: FLOATS, tolerance: "rounded" },
     ),
     normalBits(),
     drawRow(

@@ -2,6 +2,7 @@ import type { DType, ReduceOptions, Tensor } from "@nf/core";
 import * as nf from "@nf/core";
 import fc from "fast-check";
 import type { Domain, Edge, Instance, Row } from "../model.ts";
+import { asReal, multiplyIn } from "../reference/integers.ts";
 import * as reference from "../reference/nd.ts";
 import { maximum, minimum } from "../reference/special.ts";
 import {
@@ -29,12 +30,12 @@ interface ReduceSpec {
   readonly result?: Row["result"];
   readonly order?: Row["order"];
   readonly tolerance?: Row["tolerance"];
-  readonly magnitude?: number;
   readonly domain?: Domain;
   /** Whether nothing may be reduced; default true. */
   readonly empty?: boolean;
   readonly variant?: string;
   readonly more?: Options;
+  readonly roundings?: number;
   readonly edges?: readonly Edge[];
 }
 
@@ -87,21 +88,22 @@ export function reductions(empty: boolean, minRank = 0): fc.Arbitrary<readonly [
 function reduceRow(
   op: string,
   call: (x: Tensor, options: Options) => Tensor,
-  f: (values: readonly number[]) => number,
+  f: (values: readonly number[], dtype: DType) => number,
   spec: ReduceSpec = {},
 ): Row {
-  const { more = {}, empty = true, domain, edges = [], kernels = ["reduce"], ...rest } = spec;
+  const { more = {}, empty = true, domain, roundings, edges = [], kernels = ["reduce"], ...rest } = spec;
   const instance = ([shape, options]: readonly [readonly number[], ReduceOptions]): Instance => ({
     label: shapesText(shape) + optionsText({ ...options, ...more }),
     operands: [data(shape, domain)],
+    ...(roundings !== undefined && { roundings }),
     run: ([x]) => call(x!, { ...options, ...more }),
-    reference: ([x]) => reference.reduce(x!, options.axis, options.keepDims, f),
+    reference: ([x], dtype) =>
+      reference.reduce(x!, options.axis, options.keepDims, (values) => f(values, dtype)),
   });
   return row(FAMILY, {
     op,
     kernels,
     tolerance: "summed",
-    magnitude: 8,
     instances: [...FIXED, ...(empty ? EMPTY : [])].map(instance),
     large: LARGE.map(instance),
     arbitrary: reductions(empty).map(instance),
@@ -112,7 +114,7 @@ function reduceRow(
 
 const total = (values: readonly number[]): number => reference.sum(values);
 const mean = (values: readonly number[]): number => total(values) / values.length;
-const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);
+const product = (values: readonly number[], dtype: DType): number => values.reduce(multiplyIn(dtype), 1);
 const greatest = (values: readonly number[]): number => values.reduce(maximum);
 const least = (values: readonly number[]): number => values.reduce(minimum);
 const deviation = (values: readonly number[], ddof: number): number => {
@@ -137,7 +139,7 @@ const first =
 
 const sumType = (dtype: DType): DType =>
   nf.isFloat(dtype) || dtype === "u32" ? dtype : dtype === "u8" ? "u32" : "i32";
-const ties: Domain = { low: -0.03125, high: 0.03125, integers: [-1, 1] };
+const ties: Domain = { low: -0.03125, high: 0.03125, integers: "close" };
 const apart: Domain = { distinct: true };
 const NAN_AT_1 = [1, NaN, 2] as const;
 
@@ -181,12 +183,14 @@ export function reduceRows(): readonly Row[] {
       ],
     }),
     longSum(),
-    reduceRow("mean", nf.mean, mean, { dtypes: ALL, result: toFloat, magnitude: 2 }),
+    reduceRow("mean", nf.mean, (values, dtype) => mean(values.map((value) => asReal(dtype, value))), {
+      dtypes: ALL,
+      result: toFloat,
+    }),
     reduceRow("prod", nf.prod, product, {
       dtypes: ALL,
       result: sumType,
-      magnitude: 64,
-      domain: { low: -1.5, high: 1.5, integers: [-2, 2] },
+      domain: { low: -1.5, high: 1.5, odd: true },
       edges: [
         edge("one zero", ([x]) => nf.prod(x!), [[2, 0, 3]], [0], { grads: [[0, 6, 0]] }),
         edge("two zeros", ([x]) => nf.prod(x!), [[0, 0, 3]], [0], { grads: [[0, 0, 0]] }),
@@ -241,6 +245,8 @@ export function reduceRows(): readonly Row[] {
     }),
     reduceRow("logSumExp", nf.logSumExp, logSumExp, {
       tolerance: "composed",
+      // The sum of powers is a number from 1 up, whose logarithm may cancel what it is added to.
+      roundings: 1,
       edges: [
         edge("±1e4", ([x]) => nf.logSumExp(x!), [[1e4, -1e4]], [1e4], {
           grads: [[1, 0]],

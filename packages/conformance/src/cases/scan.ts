@@ -2,9 +2,10 @@ import type { DType, Tensor } from "@nf/core";
 import * as nf from "@nf/core";
 import fc from "fast-check";
 import type { Domain, Edge, Instance, Row } from "../model.ts";
+import { multiplyIn } from "../reference/integers.ts";
 import * as reference from "../reference/nd.ts";
 import { maximum } from "../reference/special.ts";
-import { ALL, axisFor, data, edge, FLOATS, NUMBERS, optionsText, row, shapes, shapesText } from "./define.ts";
+import { ALL, axisFor, data, edge, NUMBERS, optionsText, row, shapes, shapesText } from "./define.ts";
 
 const FAMILY = "scan";
 const sumType = (dtype: DType): DType =>
@@ -63,7 +64,7 @@ function running(combine: (a: number, b: number) => number, reverse = false) {
 function scanRow(
   op: string,
   call: (x: Tensor, options: ScanOptions) => Tensor,
-  combine: (a: number, b: number) => number,
+  combine: (a: number, b: number, dtype: DType) => number,
   spec: Partial<Row> & { readonly domain?: Domain; readonly edges?: readonly Edge[] },
 ): Row {
   const { domain, ...rest } = spec;
@@ -71,14 +72,18 @@ function scanRow(
     label: shapesText(shape) + optionsText(options),
     operands: [data(shape, domain)],
     run: ([x]) => call(x!, options),
-    reference: ([x]) => along(x!, options.axis, running(combine, options.reverse)),
+    reference: ([x], dtype) =>
+      along(
+        x!,
+        options.axis,
+        running((a, b) => combine(a, b, dtype), options.reverse),
+      ),
   });
   return row(FAMILY, {
     op,
     // Gradients of running maxima gather and scatter.
     kernels: ["scan"],
     tolerance: "summed",
-    magnitude: 8,
     instances: FIXED.map(instance),
     large: LARGE.map(instance),
     arbitrary: fc
@@ -179,9 +184,9 @@ function sortRow(
 /** Running sums, products and maxima; sorting. */
 export function scanRows(): readonly Row[] {
   const apart: Domain = { distinct: true };
-  const ties: Domain = { low: -0.03125, high: 0.03125, integers: [-1, 1] };
+  const ties: Domain = { low: -0.03125, high: 0.03125, integers: "close" };
   const unsigned = NUMBERS.filter((dtype) => dtype !== "bool");
-  const factors: Domain = { low: -1.5, high: 1.5, integers: [-2, 2] };
+  const factors: Domain = { low: -1.5, high: 1.5, odd: true };
   const sorted = (x: Tensor, options: SortOptions): readonly Tensor[] => {
     const { values, indices } = nf.sort(x, options);
     return [values, indices];
@@ -196,7 +201,7 @@ export function scanRows(): readonly Row[] {
       result: sumType,
       edges: [edge("NaN from then on", ([x]) => nf.cumsum(x!), [[1, NaN, 2]], [1, NaN, NaN])],
     }),
-    scanRow("cumprod", nf.cumprod, (a, b) => a * b, {
+    scanRow("cumprod", nf.cumprod, (a, b, dtype) => multiplyIn(dtype)(a, b), {
       dtypes: unsigned,
       result: sumType,
       domain: factors,
@@ -217,6 +222,6 @@ export function scanRows(): readonly Row[] {
     sortRow("sort", sorted, ["values", "indices"], "with ties", ties, 0, ALL),
     sortRow("argsort", (x, options) => [nf.argsort(x, options)], ["indices"], undefined, ties, 0, ALL),
     sortRow("topk", top, ["values", "indices"], undefined, apart, 2, ALL),
-    sortRow("topk", top, ["values", "indices"], "with ties", ties, 0, FLOATS),
+    sortRow("topk", top, ["values", "indices"], "with ties", ties, 0, ALL),
   ];
 }

@@ -1,14 +1,16 @@
 import * as nf from "@nf/core";
 import { DTYPE_NAMES, DTYPES, type DType, isFloat } from "@nf/core";
 import fc from "fast-check";
-import type { Instance, Row } from "../model.ts";
+import type { Domain, Instance, Row } from "../model.ts";
+import { asReal } from "../reference/integers.ts";
 import * as reference from "../reference/nd.ts";
 import { maximum, minimum } from "../reference/special.ts";
-import { roundTo } from "../values.ts";
+import { CORNERS, roundTo } from "../values.ts";
 import {
   ALL,
   always,
   broadcastable,
+  cornersOf,
   data,
   each,
   edge,
@@ -71,26 +73,35 @@ function where(): Row {
   });
 }
 
+/** The greatest integer of a dtype; any number where there is none. */
+const greatestOf = (dtype: DType): number => DTYPES[dtype].range?.[1] ?? 9;
+
 function maskedFill(): Row {
   const instance =
-    (value: number) =>
-    ([x, m]: readonly (readonly number[])[]): Instance => ({
-      label: `${shapesText(x!, m!)} with ${value}`,
-      operands: [data(reference.broadcastShape(x!, m!)), mask(m!)],
-      run: ([input, where]) => nf.maskedFill(input!, where!, value),
-      reference: ([input, where]) =>
-        reference.map((left, test) => (test !== 0 ? value : left), input!, where!),
-    });
+    (value: number | "the greatest") =>
+    ([x, m]: readonly (readonly number[])[]): Instance => {
+      const fill = (dtype: DType): number => (value === "the greatest" ? greatestOf(dtype) : value);
+      return {
+        label: `${shapesText(x!, m!)} with ${value}`,
+        operands: [data(reference.broadcastShape(x!, m!)), mask(m!)],
+        run: ([input, where], dtype) => nf.maskedFill(input!, where!, fill(dtype)),
+        reference: ([input, where], dtype) =>
+          reference.map((left, test) => (test !== 0 ? fill(dtype) : left), input!, where!),
+      };
+    };
   return row(FAMILY, {
     op: "maskedFill",
     dtypes: NUMBERS,
     tolerance: "exact",
     instances: [
-      [[2, 3], [3]],
-      [[4], [4]],
-      [[0], [1]],
-      [[], []],
-    ].map(instance(7)),
+      ...[
+        [[2, 3], [3]],
+        [[4], [4]],
+        [[0], [1]],
+        [[], []],
+      ].map(instance(7)),
+      instance("the greatest")([[5], [5]]),
+    ],
     arbitrary: fc
       .tuple(broadcastable(2), fc.integer({ min: 0, max: 9 }))
       .map(([pair, value]) => instance(value)(pair)),
@@ -120,7 +131,14 @@ function clip(): Row {
         x!,
       ),
   });
-  const choices = [{ min: 0, max: 1 }, { min: 1 }, { max: 1 }];
+  // The last ones lie where f32 rounds, or where no integer of the dtype gets.
+  const choices = [
+    { min: 0, max: 1 },
+    { min: 1 },
+    { max: 1 },
+    { min: -16777217, max: 16777217 },
+    { min: -1e10, max: 3e9 },
+  ];
   const run = ([x]: readonly nf.Tensor[]): nf.Tensor => nf.clip(x!, { min: -1, max: 1 });
   return row(FAMILY, {
     op: "clip",
@@ -128,8 +146,7 @@ function clip(): Row {
     tolerance: "exact",
     instances: [
       ...each(SHAPES, (shape) => instance(shape, choices[0]!)),
-      instance([5], choices[1]!),
-      instance([5], choices[2]!),
+      ...each(choices.slice(1), (options) => instance([5], options)),
     ],
     arbitrary: fc
       .tuple(shapes(), fc.constantFrom(...choices))
@@ -155,13 +172,15 @@ function toInteger(value: number, dtype: DType): number {
 
 function convert(value: number, from: DType, to: DType): number {
   if (to === "bool") return value !== 0 ? 1 : 0;
-  return isFloat(from) && !isFloat(to) ? toInteger(value, to) : roundTo(to, value);
+  if (isFloat(from) && !isFloat(to)) return toInteger(value, to);
+  // 16-bit floats are made of f32.
+  return roundTo(to, isFloat(to) && to !== "f64" ? asReal(from, value) : value);
 }
 
 function castTo(to: DType): Row {
-  const instance = (shape: readonly number[]): Instance => ({
+  const instance = (shape: readonly number[], domain?: Domain): Instance => ({
     label: shapesText(shape),
-    operands: [data(shape, { integers: [-99, 127] })],
+    operands: [data(shape, domain)],
     run: ([x]) => nf.cast(x!, to),
     reference: ([x], from) => reference.map((value) => convert(value, from, to), x!),
   });
@@ -200,8 +219,8 @@ function castTo(to: DType): Row {
     // Results that are rounded have no difference quotients; an edge has the gradient.
     order: 0,
     tolerance: "exact",
-    instances: each(SHAPES, instance),
-    arbitrary: shapes().map(instance),
+    instances: [...each(SHAPES, (shape) => instance(shape)), instance([CORNERS], cornersOf())],
+    arbitrary: shapes().map((shape) => instance(shape)),
     edges: [
       ...(["f32", "f64"] as const).map((from) => {
         const inputs = hard.map((value) => roundTo(from, value));

@@ -1,11 +1,14 @@
-import type { DType, Tensor } from "@nf/core";
 import * as nf from "@nf/core";
-import type { Domain, Edge, Row } from "../model.ts";
+import { type DType, isFloat, isInteger, type Tensor } from "@nf/core";
+import type { Domain, Edge, Instance, Row } from "../model.ts";
+import { asReal, multiplyIn } from "../reference/integers.ts";
 import * as reference from "../reference/nd.ts";
 import * as special from "../reference/special.ts";
+import { CORNERS } from "../values.ts";
 import {
   ALL,
   always,
+  cornersOf,
   data,
   each,
   edge,
@@ -14,10 +17,12 @@ import {
   type RowSpec,
   row,
   SHAPES,
+  same,
   shapes,
   shapesText,
   toFloat,
 } from "./define.ts";
+import { rangeOfUnary } from "./ranges.ts";
 
 const FAMILY = "unary";
 const EXTREMES = [0, -0, 1, -1, 1e4, -1e4, Infinity, -Infinity, NaN] as const;
@@ -29,7 +34,8 @@ export interface UnarySpec {
   readonly result?: Row["result"];
   readonly order?: Row["order"];
   readonly tolerance?: Row["tolerance"];
-  readonly magnitude?: number;
+  readonly chain?: number;
+  readonly roundings?: number;
   /** Points with convention: input, output, and gradient where it is looked at. */
   readonly points?: readonly (readonly [x: number, y: number, gradient?: number])[];
   readonly edges?: readonly Edge[];
@@ -42,22 +48,40 @@ export function unaryRow(
   family: string,
   op: string,
   call: (x: Tensor) => Tensor,
-  f: (x: number) => number,
+  f: (x: number, dtype: DType) => number,
   spec: UnarySpec = {},
   variant?: string,
 ): Row {
+  const { points = [], extremes = true, domain: _domain, chain, roundings, edges = [], ...rest } = spec;
   const run = ([x]: readonly Tensor[]): Tensor => call(x!);
-  const instance = (shape: readonly number[]) => ({
+  const result = spec.result ?? (spec.dtypes === undefined ? toFloat : same);
+  const instance = (shape: readonly number[], domain = spec.domain): Instance => ({
     label: shapesText(shape),
-    operands: [data(shape, spec.domain)],
+    operands: [data(shape, domain)],
+    ...(chain !== undefined && { chain }),
+    ...(roundings !== undefined && { roundings }),
     run,
-    reference: ([x]: readonly reference.Nd[]) => reference.map(f, x!),
+    reference: ([x], dtype) => {
+      const taken = isFloat(result(dtype, 0)) ? asReal : (_dtype: DType, value: number) => value;
+      return reference.map((value) => f(taken(dtype, value), dtype), x!);
+    },
   });
-  const { points = [], extremes = true, domain: _, edges = [], ...rest } = spec;
   const made: Edge[] = [...edges];
+  const range = rangeOfUnary(op, extremes);
+  const overRange: Instance = {
+    ...instance([range.length]),
+    label: "over its range",
+    operands: [{ shape: [range.length], values: () => range }],
+  };
   if (extremes)
     made.push(
-      edge("0, ±1, ±1e4, infinities, NaN", run, [EXTREMES], EXTREMES.map(f), { only: ["f32", "f64"] }),
+      edge(
+        "0, ±1, ±1e4, infinities, NaN",
+        run,
+        [EXTREMES],
+        EXTREMES.map((value) => f(value, "f64")),
+        { only: ["f32", "f64"] },
+      ),
     );
   const only = ["f32", "f64"] as const;
   const values = (label: string, some: typeof points, grads?: readonly number[]): void => {
@@ -79,10 +103,15 @@ export function unaryRow(
   const full: RowSpec = {
     op,
     // A function of real numbers takes integers and bool as f32; rows that say their dtypes say what comes out.
-    ...(spec.dtypes === undefined && { dtypes: ALL, result: toFloat }),
+    ...(spec.dtypes === undefined && { dtypes: ALL }),
+    result,
     ...(variant !== undefined && { variant }),
-    instances: each(SHAPES, instance),
-    arbitrary: shapes().map(instance),
+    instances: [
+      ...each(SHAPES, (shape) => instance(shape)),
+      ...((spec.dtypes ?? ALL).some(isInteger) ? [instance([CORNERS], cornersOf(spec.domain))] : []),
+      ...(range.length > 0 ? [overRange] : []),
+    ],
+    arbitrary: shapes().map((shape) => instance(shape)),
     edges: made,
     ...rest,
   };
@@ -108,7 +137,7 @@ export function unaryRows(): readonly Row[] {
   const unary = (
     op: string,
     call: (x: Tensor) => Tensor,
-    f: (x: number) => number,
+    f: (x: number, dtype: DType) => number,
     spec: UnarySpec = {},
   ): Row => unaryRow(FAMILY, op, call, f, spec);
   return [
@@ -124,7 +153,7 @@ export function unaryRows(): readonly Row[] {
         ],
       }),
     ),
-    unary("neg", nf.neg, (x) => -x, exact([...FLOATS, "i32", "i8"])),
+    unary("neg", nf.neg, (x) => -x, exact(NUMBERS)),
     unary("sign", nf.sign, (x) => (Number.isNaN(x) ? 0 : Math.sign(x)), {
       ...steps,
       dtypes: NUMBERS,
@@ -134,38 +163,36 @@ export function unaryRows(): readonly Row[] {
         [3, 1, 0],
       ],
     }),
-    unary("square", nf.square, (x) => x * x, { dtypes: NUMBERS }),
-    unary("exp", nf.exp, Math.exp, { dtypes: ALL, result: toFloat, magnitude: 8 }),
-    unary("expm1", nf.expm1, Math.expm1, { points: [[1e-7, Math.expm1(1e-7)]], magnitude: 8 }),
+    unary("square", nf.square, (x, dtype) => multiplyIn(dtype)(x, x), { dtypes: NUMBERS }),
+    unary("exp", nf.exp, Math.exp, { dtypes: ALL, result: toFloat }),
+    unary("expm1", nf.expm1, Math.expm1, { points: [[1e-7, Math.expm1(1e-7)]] }),
     unary("log", nf.log, Math.log, { domain: { low: 0.25, high: 4 } }),
     unary("log1p", nf.log1p, Math.log1p, {
       domain: { low: -0.75, high: 4 },
       points: [[1e-7, Math.log1p(1e-7)]],
-      magnitude: 4,
     }),
     unary("log2", nf.log2, Math.log2, { domain: { low: 0.25, high: 4 } }),
     unary("sqrt", nf.sqrt, Math.sqrt, {
       dtypes: NUMBERS,
       result: toFloat,
-      domain: { low: 0.25, high: 4, integers: [0, 9] },
+      domain: { low: 0.25, high: 4 },
     }),
-    unary("rsqrt", nf.rsqrt, (x) => 1 / Math.sqrt(x), { domain: { low: 0.25, high: 4 }, magnitude: 8 }),
+    unary("rsqrt", nf.rsqrt, (x) => 1 / Math.sqrt(x), { domain: { low: 0.25, high: 4 } }),
     unary("reciprocal", nf.reciprocal, (x) => 1 / x, {
       domain: { low: -4, high: 4, joints: [0, 0.125, -0.125] },
-      magnitude: 16,
     }),
     unary("sin", nf.sin, Math.sin),
     unary("cos", nf.cos, Math.cos),
-    unary("tan", nf.tan, Math.tan, { domain: { low: -1.25, high: 1.25 }, magnitude: 64 }),
-    unary("asin", nf.asin, Math.asin, { domain: { low: -0.75, high: 0.75 }, magnitude: 4 }),
-    unary("acos", nf.acos, Math.acos, { domain: { low: -0.75, high: 0.75 }, magnitude: 4 }),
+    unary("tan", nf.tan, Math.tan, { domain: { low: -1.25, high: 1.25 } }),
+    unary("asin", nf.asin, Math.asin, { domain: { low: -0.75, high: 0.75 } }),
+    unary("acos", nf.acos, Math.acos, { domain: { low: -0.75, high: 0.75 } }),
     unary("atan", nf.atan, Math.atan),
     unary("sinh", nf.sinh, Math.sinh),
     unary("cosh", nf.cosh, Math.cosh),
     unary("tanh", nf.tanh, Math.tanh),
     unary("asinh", nf.asinh, Math.asinh),
-    unary("acosh", nf.acosh, Math.acosh, { domain: { low: 1.25, high: 4 }, magnitude: 4 }),
-    unary("atanh", nf.atanh, Math.atanh, { domain: { low: -0.75, high: 0.75 }, magnitude: 8 }),
+    unary("acosh", nf.acosh, Math.acosh, { domain: { low: 1.25, high: 4 } }),
+    unary("atanh", nf.atanh, Math.atanh, { domain: { low: -0.75, high: 0.75 } }),
     unary("erf", nf.erf, special.erf),
     unary("erfc", nf.erfc, special.erfc, { points: [[5, special.erfc(5)]] }),
     unary("floor", nf.floor, Math.floor, {
@@ -188,7 +215,7 @@ export function unaryRows(): readonly Row[] {
         [0.5, 0, 0],
         [1.5, 2, 0],
         [2.5, 2, 0],
-        [-0.5, 0, 0],
+        [-0.5, -0, 0],
         [-1.5, -2, 0],
       ],
     }),
@@ -228,14 +255,6 @@ export function unaryRows(): readonly Row[] {
       exact(["u8"], { order: 0, extremes: false }),
       "of u8",
     ),
-    unaryRow(
-      FAMILY,
-      "neg",
-      nf.neg,
-      (x) => -x >>> 0,
-      exact(["u32"], { order: 0, extremes: false, domain: { integers: [0, 9] } }),
-      "of u32",
-    ),
-    unaryRow(FAMILY, "clone", nf.clone, (x) => x, exact(ALL), undefined),
+    unaryRow(FAMILY, "clone", nf.clone, (x) => x, exact(ALL)),
   ];
 }

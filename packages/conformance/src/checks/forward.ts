@@ -5,6 +5,7 @@ import { type Derivatives, gradientsOf } from "../derivatives.ts";
 import {
   expectedOf,
   listOf,
+  movementOf,
   type Point,
   pointOf,
   type Read,
@@ -23,6 +24,9 @@ import { roundTo } from "../values.ts";
 /** Compares shape, dtype and values of what was read with the reference. */
 export function judge(context: Context, row: Row, point: Point, label: string, reads: readonly Read[]): void {
   const expected = expectedOf(point);
+  const { roundings } = point.instance;
+  const meets = row.tolerance === "summed" || row.tolerance === "composed";
+  let moved: readonly Float64Array[] | undefined;
   if (reads.length !== expected.length)
     context.fail(`${label}: ${reads.length} results instead of ${expected.length}`);
   reads.forEach((read, k) => {
@@ -37,7 +41,14 @@ export function judge(context: Context, row: Row, point: Point, label: string, r
     context.compare(name, read.data, values, {
       dtype,
       tolerance: row.tolerance,
-      scale: scaleOf(values, row.magnitude),
+      signedZeros: row.tolerance === "exact" && row.eitherZero !== true,
+      ...(roundings !== undefined && { roundings }),
+      ...(meets && {
+        movement: () => {
+          moved ??= movementOf(point);
+          return moved[k]!;
+        },
+      }),
     });
   });
 }
@@ -103,7 +114,8 @@ async function edges(context: Context, row: Row): Promise<void> {
             compare(label, read.data, wanted, {
               dtype: read.dtype,
               tolerance: row.tolerance,
-              scale: scaleOf(wanted, row.magnitude),
+              scale: 0,
+              signedZeros: row.tolerance === "exact" && row.eitherZero !== true,
             });
           });
           for (const [i, gradient] of gradients.entries()) {
@@ -112,7 +124,7 @@ async function edges(context: Context, row: Row): Promise<void> {
             compare(`${label}, gradient ${i}`, await gradient.data(), wanted, {
               dtype,
               tolerance: "summed",
-              scale: scaleOf(wanted, row.magnitude),
+              scale: scaleOf(wanted),
             });
           }
         },

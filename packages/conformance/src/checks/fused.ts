@@ -18,9 +18,20 @@ import {
 } from "@nf/core";
 import fc from "fast-check";
 import { type Check, type Context, NotApplicable } from "../check.ts";
-import { scaleOf } from "../compare-values.ts";
+import { allowed, difference, scaleOf } from "../compare-values.ts";
 import { gradientsOf, type Weights } from "../derivatives.ts";
-import { differentiated, listOf, type Point, pointOf, readAll, scoped, tensorsOf } from "../evaluate.ts";
+import {
+  differentiated,
+  listOf,
+  movedPoint,
+  movementOf,
+  type Point,
+  pointOf,
+  type Read,
+  readAll,
+  scoped,
+  tensorsOf,
+} from "../evaluate.ts";
 import { anyValue } from "../kernels/map-cases.ts";
 import { decode, elementsOf, layOut } from "../kernels/memory.ts";
 import { laidCall } from "../kernels/run.ts";
@@ -103,24 +114,79 @@ async function agree(
         return;
       }
       const [got, wanted] = [await readAll(flat(fused)), await readAll(flat(plain))];
-      got.forEach((read, i) => {
-        const what =
-          i < fused.values.length
-            ? "result"
-            : i < fused.values.length + fused.gradients.length
-              ? "gradient"
-              : "second gradient";
-        // Orders of summation differ, and differences of products lose digits: wider than against the reference.
-        const scale = 16 * scaleOf(wanted[i]!.data, row.magnitude);
-        context.compare(`${label}, fused ${what}`, read.data, wanted[i]!.data, {
-          dtype: read.dtype,
-          tolerance: "composed",
-          scale,
+      let moved: readonly Float64Array[] | undefined;
+      let spread: readonly Float64Array[] | undefined;
+      for (const [i, read] of got.entries()) {
+        if (i < fused.values.length) {
+          // Either way may be off by what the reference allows.
+          context.compare(`${label}, fused result`, read.data, wanted[i]!.data, {
+            dtype: read.dtype,
+            tolerance: row.tolerance,
+            roundings: 2 * (point.instance.roundings ?? 0),
+            movement: () => {
+              moved ??= movementOf(point);
+              return moved[i]!.map((value) => 2 * value);
+            },
+          });
+          continue;
+        }
+        const { data } = wanted[i]!;
+        const limit = allowed("composed", read.dtype, TERMS * scaleOf(data));
+        if (difference(read.data, data, read.dtype, limit).problem !== undefined)
+          spread ??= await spreadOf(point, weights, order, source);
+        const found = difference(read.data, data, read.dtype, {
+          ...limit,
+          ...(spread && { elements: spread[i]! }),
         });
-      });
+        context.note(found, read.dtype);
+        const what = i < fused.values.length + fused.gradients.length ? "gradient" : "second gradient";
+        if (found.problem !== undefined) context.fail(`${label}, fused ${what}: ${found.problem}`);
+      }
     },
   );
   return taken;
+}
+
+/** How much larger than the largest derivative the terms may be that cancel in it: those of a norm of two values do. */
+const TERMS = 16;
+/** Neighbours of a point that show what its derivatives lose. */
+const NEIGHBOURS = 6;
+/** How many times the largest of those differences two ways to compute a derivative may be apart. */
+const APART = 4;
+
+/**
+ * What the decomposition's own results differ by when operands are off by a step of their dtype: where a derivative loses
+ * digits (differences of nearly equal values, their powers), any way to compute it does.
+ */
+async function spreadOf(
+  point: Point,
+  weights: Weights,
+  order: 0 | 1 | 2,
+  source: Source,
+): Promise<readonly Float64Array[]> {
+  const run = async (at: Point): Promise<readonly Read[]> => {
+    let reads: readonly Read[] = [];
+    await scoped(
+      () => flat(runIn("off", at, weights, order)!),
+      async (results) => {
+        reads = await readAll(results);
+      },
+    );
+    return reads;
+  };
+  const here = await run(point);
+  const spread = here.map(({ data }) => new Float64Array(data.length));
+  for (let i = 0; i < NEIGHBOURS; i++) {
+    const there = await run(movedPoint(point, 2, source));
+    for (const [k, { data }] of there.entries()) {
+      const most = spread[k]!;
+      for (let j = 0; j < most.length; j++) {
+        const step = APART * Math.abs(data[j]! - here[k]!.data[j]!);
+        if (step > most[j]! && step < Infinity) most[j] = step;
+      }
+    }
+  }
+  return spread;
 }
 
 /** The dtypes that a fused kernel declares, among those of a row. */

@@ -1,6 +1,6 @@
 import { GradientError } from "@nf/core";
 import { type Check, type Context, NotApplicable } from "../check.ts";
-import { difference, scaleOf } from "../compare-values.ts";
+import { difference } from "../compare-values.ts";
 import {
   curvature,
   derive,
@@ -81,15 +81,11 @@ export async function checkGradients(
           .slice(0, row.fixed === true ? FEW_ELEMENTS : MOST_ELEMENTS);
         for (const element of elements) {
           const wanted = numeric(point, by, unit(point, i, element));
-          const limit = {
-            relative: limits.relative,
-            absolute: limits.absolute * scaleOf([wanted], row.magnitude),
-          };
-          const { problem } = difference([got[element]!], [wanted], dtype, limit);
+          const { problem } = difference([got[element]!], [wanted], dtype, limits);
           if (problem !== undefined) context.fail(`${what}, element ${element}, ${problem}`);
         }
       }
-      judgeSlope(context, row, point, by, order, values, source, label);
+      judgeSlope(context, point, by, order, values, source, label);
     },
   );
 }
@@ -97,7 +93,6 @@ export async function checkGradients(
 /** The derivative along a random direction: one number that every element of every gradient has a part in. */
 export function judgeSlope(
   context: Context,
-  row: Row,
   point: Point,
   by: Weights,
   order: 1 | 2,
@@ -117,7 +112,7 @@ export function judgeSlope(
     );
   });
   let along = 0;
-  let terms = 1;
+  let terms = 0;
   direction.forEach((one, i) => {
     const gradient = got[i];
     if (one === undefined || gradient === undefined) return;
@@ -129,7 +124,7 @@ export function judgeSlope(
   });
   const wanted = order === 1 ? slope(point, by, direction) : curvature(point, by, direction);
   const { relative, absolute } = GRADIENT_LIMITS[dtype][order];
-  const limit = relative * terms + absolute * scaleOf([wanted], row.magnitude);
+  const limit = relative * terms + absolute;
   if (Math.abs(along - wanted) <= limit) return;
   const what = order === 1 ? "gradient" : "second gradient";
   context.fail(

@@ -88,7 +88,7 @@ async function runBatch(context: Context, row: Row, examples: readonly Example[]
         );
         const { weights: by, example } = one;
         if (by === undefined || example.order === 0 || !isGradientType(example.dtype)) return;
-        judgeSlope(context, row, one.point, by, example.order, values, one.source);
+        judgeSlope(context, one.point, by, example.order, values, one.source);
       });
     },
   );

@@ -22,7 +22,9 @@ import {
   sortCase,
   sumCase,
 } from "./other-cases.ts";
+import { rangeCases } from "./ranges.ts";
 import { type KernelCase, laidCall, runCase } from "./run.ts";
+import { digits } from "./terms.ts";
 
 const FAMILY = "kernels";
 const SHAPES: readonly (readonly number[])[] = [[7], [3, 4], [1, 5, 1], [2, 3, 4], [2, 1, 3, 2, 2]];
@@ -44,6 +46,33 @@ const KERNELS: Readonly<
   scan: { dtypes: NUMBERS, make: scanCase },
   sort: { dtypes: DTYPE_NAMES, make: sortCase },
 };
+
+/** Shapes beyond the blocks and tiles that kernels cut their work into, a step more than a whole number of them. */
+const LONG: readonly (readonly number[])[] = [
+  [2, 129],
+  [131, 3],
+  [1, 385],
+];
+/** Likewise of products: batch, columns, inner, rows. */
+const LONG_PRODUCTS: readonly (readonly number[])[] = [
+  [9, 129, 1],
+  [1, 257, 3],
+  [17, 65, 18],
+  [2, 5, 33, 18],
+];
+
+/** Every kind and form of a kernel's calls, over some of the axes. */
+function everyForm(
+  kernel: RequiredKernel,
+  make: Make,
+  dtype: DType,
+  shape: readonly number[],
+  source: Source,
+): KernelCase[] {
+  // Products have no form but values that are special in one of four.
+  const length = kernel === "matmul" ? 4 : CHOICES / 32;
+  return Array.from({ length }, (_, form) => make(dtype, shape, 32 * form + source.below(32), source));
+}
 
 /** Layouts of the views of a case: all of one kind, then kinds mixed. */
 function mixtures(): readonly (readonly [string, readonly Layout[]])[] {
@@ -165,6 +194,18 @@ function mapChecks(): Check[] {
         },
       }),
     ),
+    ...(["f32", "f64"] as const).map(
+      (dtype): Check => ({
+        ...common,
+        level: "kernels",
+        name: `map: functions of ${dtype} over their ranges`,
+        run: async (context) => {
+          requireDType(context.backend, ["map"], dtype);
+          for (const test of rangeCases(dtype, new Source(context.seed)))
+            await runCase(context, test, [LAYOUTS["contiguous"]!], "contiguous views");
+        },
+      }),
+    ),
     {
       ...common,
       level: "kernels",
@@ -226,31 +267,37 @@ async function wideningMatmul(context: Context, weights: DType): Promise<void> {
     throw new NotApplicable(`matmulWeights does not declare ${weights}`);
   const source = new Source(seed);
   // Beside the usual shapes a single row, and long lines, where kernels take other ways.
-  const shapes = [...SHAPES.filter((shape) => shape.length >= 3), [1, 70, 9], [2, 5, 33, 18]];
+  const shapes = [...SHAPES.filter((shape) => shape.length >= 3), ...LONG_PRODUCTS];
   await everyLayout(
     context,
     shapes.map((shape) => matmulCase("f32", shape, source.below(CHOICES), source, weights)),
   );
 }
 
-/** Sums of many terms must be accurate: a naive f32 sum of these is off by far more than promised. */
+/**
+ * Sums of many terms must be accurate: a naive f32 sum of these is off by several times more than promised. Their terms
+ * have one sign, so that the bound is relative to the sum.
+ */
 async function longSums(context: Context): Promise<void> {
   const { backend } = context;
   for (const dtype of (["f32", "f64", "f16", "bf16"] as const).filter(
     (one) => undeclared(backend, ["reduce"], one) === undefined,
   )) {
     const source = new Source(context.seed);
-    // 16-bit floats hold few digits, so that their terms stay small; others have all digits, from 0 to 1.
-    const term = (i: number): number =>
-      dtype === "f16" || dtype === "bf16" ? (i % 3) / 4096 : roundTo(dtype, source.bits() / 2 ** 32);
-    for (const [shape, axis] of [
+    // 16-bit floats reach less far: their sums stay below 64.
+    const factor = dtype === "f16" || dtype === "bf16" ? 2 ** -10 : 1;
+    for (const [shape, axis, same = false] of [
       [[1, 65536], 1],
-      [[65536, 1], 0],
+      [[1, 65535], 1, true],
+      [[65536, dtype === "f32" ? 3 : 1], 0],
       [[3, 4099], 1],
       [[2051, 2], 0],
     ] as const) {
-      const values = { shape, data: Array.from({ length: shape[0] * shape[1] }, (_, i) => term(i)) };
-      await runCase(context, sumCase(dtype, values, axis), [LAYOUTS["contiguous"]!], "contiguous views");
+      // Where all terms are the same number, naive sums round to one side most of the time.
+      const term = (): number => roundTo(dtype, factor * (same ? 1 / 3 : digits(dtype, 0, 1, source)));
+      const data = Array.from({ length: shape[0] * shape[1] }, term);
+      const test = sumCase(dtype, { shape, data }, axis);
+      await runCase(context, test, [LAYOUTS["contiguous"]!], "contiguous views");
     }
   }
 }
@@ -275,6 +322,20 @@ export function kernelChecks(): Check[] {
             Array.from({ length: FIXED }, () => make(dtype, shape, source.below(CHOICES), source)),
           );
           return everyLayout(context, cases);
+        },
+      });
+      checks.push({
+        ...common,
+        level: "kernels",
+        name: `${kernel} of ${dtype}, beyond a block`,
+        run: (context) => {
+          requireDType(context.backend, [kernel], dtype);
+          const source = new Source(context.seed);
+          const shapes = kernel === "matmul" ? LONG_PRODUCTS : LONG;
+          return everyLayout(
+            context,
+            shapes.flatMap((shape) => everyForm(kernel, make, dtype, shape, source)),
+          );
         },
       });
     }

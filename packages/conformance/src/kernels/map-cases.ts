@@ -16,6 +16,7 @@ import { count, indexAt, type Nd, nd } from "../reference/nd.ts";
 import type { Source } from "../source.ts";
 import { roundTo } from "../values.ts";
 import type { KernelCase, Operand } from "./run.ts";
+import { digits } from "./terms.ts";
 
 const UNARY = [
   "neg",
@@ -118,16 +119,44 @@ const FLOATS = [
   -Infinity,
   NaN,
 ] as const;
-const INTEGERS = [0, 1, 2, 3, 5, 7, 8, 31, 100, 127] as const;
-const SIGNED = [...INTEGERS, -1, -2, -3, -7, -100, -128] as const;
+/** Small ones; limits; where f32 has no place for every whole number. Those that a dtype has no place for wrap around. */
+const INTEGERS = [
+  0,
+  1,
+  2,
+  3,
+  7,
+  8,
+  31,
+  100,
+  127,
+  128,
+  255,
+  2 ** 24 - 1,
+  2 ** 24 + 1,
+  2 ** 31 - 1,
+  2 ** 31,
+  2 ** 32 - 2,
+  -1,
+  -2,
+  -3,
+  -7,
+  -100,
+  -128,
+  -(2 ** 24) - 1,
+] as const;
 
 /** A value that a dtype holds: ordinary ones, and those that are special. */
 export function anyValue(dtype: DType, source: Source): number {
   if (dtype === "bool") return source.below(2);
   if (isFloat(dtype))
-    return roundTo(dtype, source.chance(3) ? source.pick(FLOATS) : source.between(-256, 256) / 64);
-  if (source.chance(2)) return roundTo(dtype, source.bits());
-  return source.pick(DTYPES[dtype].kind === "uint" ? INTEGERS : SIGNED);
+    return source.chance(3) ? roundTo(dtype, source.pick(FLOATS)) : digits(dtype, -4, 4, source);
+  return roundTo(dtype, source.chance(2) ? source.bits() : source.pick(INTEGERS));
+}
+
+/** What becomes neither negative nor too great where a few of them are multiplied and added up, unless it wraps around. */
+function plainValue(dtype: DType, source: Source): number {
+  return isFloat(dtype) ? digits(dtype, 0, 9, source) : anyValue(dtype, source);
 }
 
 const values = (dtype: DType, shape: readonly number[], source: Source): Nd =>
@@ -238,6 +267,7 @@ const second = cell(1);
 export function formCases(dtype: DType, shape: readonly number[], source: Source): KernelCase[] {
   const compute = DTYPES[dtype].compute;
   const exact = { tolerance: "exact" } as const;
+  const plain = { tolerance: isFloat(dtype) ? "rounded" : "exact", value: plainValue } as const;
   const cases: KernelCase[] = [
     programCase("copy", program("copy", [compute], [], first), [dtype], [dtype], shape, source, exact),
     programCase(
@@ -280,7 +310,6 @@ export function formCases(dtype: DType, shape: readonly number[], source: Source
     ),
   ];
   if (compute === "bool") return cases;
-  const small = (of: DType, from: Source): number => roundTo(of, from.between(0, 9));
   cases.push(
     programCase(
       "coordinates",
@@ -291,7 +320,7 @@ export function formCases(dtype: DType, shape: readonly number[], source: Source
       [dtype],
       shape,
       source,
-      { ...exact, value: small },
+      exact,
     ),
     programCase(
       "outer coordinate",
@@ -300,7 +329,7 @@ export function formCases(dtype: DType, shape: readonly number[], source: Source
       [dtype],
       shape,
       source,
-      { ...exact, value: small },
+      plain,
     ),
     programCase(
       "parameters",
@@ -311,7 +340,7 @@ export function formCases(dtype: DType, shape: readonly number[], source: Source
       [dtype],
       shape,
       source,
-      { params: [2, 3], tolerance: isFloat(dtype) ? "rounded" : "exact", value: small },
+      { ...plain, params: isFloat(dtype) ? [2.3, 0.7] : [5, 2 ** 24 + 1] },
     ),
     programCase(
       "other parameters",
@@ -322,7 +351,7 @@ export function formCases(dtype: DType, shape: readonly number[], source: Source
       [dtype],
       shape,
       source,
-      { params: [3, 1], tolerance: isFloat(dtype) ? "rounded" : "exact", value: small },
+      { ...plain, params: isFloat(dtype) ? [0.3, 1.9] : [2 ** 16 + 1, 7] },
     ),
     programCase(
       "five inputs",
@@ -333,7 +362,7 @@ export function formCases(dtype: DType, shape: readonly number[], source: Source
       [dtype],
       shape,
       source,
-      { tolerance: isFloat(dtype) ? "rounded" : "exact", value: small },
+      plain,
     ),
   );
   return cases;
@@ -344,11 +373,11 @@ export function parameterCases(dtype: DType, shape: readonly number[], source: S
   const compute = DTYPES[dtype].compute;
   if (compute === "bool") return [];
   const made = program("scale", [compute], [compute], ([x], [a]) => s.mul(x as Expr, a as Expr));
-  return [2, 5, 3].map((factor) =>
+  return (isFloat(dtype) ? [1.7, 5.1, 1 / 3] : [2, 5, 2 ** 24 + 1]).map((factor) =>
     programCase(`times ${factor}`, made, [dtype], [dtype], shape, source, {
       params: [factor],
-      tolerance: "exact",
-      value: (of, from) => roundTo(of, from.between(0, 9)),
+      tolerance: isFloat(dtype) ? "rounded" : "exact",
+      value: plainValue,
     }),
   );
 }

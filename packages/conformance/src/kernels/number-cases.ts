@@ -24,6 +24,28 @@ const HALFWAY = [
   -0.1,
 ] as const;
 
+/** Just inside and outside what integers hold, and what is cut off on the way to them. */
+const LIMITS = [
+  2 ** 31 - 1,
+  2 ** 31 - 128,
+  2 ** 31,
+  -(2 ** 31),
+  -(2 ** 31) - 256,
+  2 ** 32 - 1,
+  2 ** 32 - 256,
+  2 ** 32,
+  2 ** 24 + 1,
+  1e10,
+  -1e10,
+  0.99999,
+  -0.99999,
+  -1,
+  127.9,
+  255.9,
+  256.5,
+  -128.9,
+] as const;
+
 /** Conversions between all pairs of dtypes that are declared. */
 export function castCases(
   from: DType,
@@ -38,7 +60,15 @@ export function castCases(
     const plain = programCase(`${from} to ${dtype}`, made, [from], [dtype], shape, source, {
       tolerance: "exact",
     });
-    if (!isFloat(from) || !isFloat(dtype)) return [plain];
+    if (!isFloat(from)) return [plain];
+    if (!isFloat(dtype)) {
+      const limit = (of: DType, own: Source): number => roundTo(of, own.pick(LIMITS));
+      const limits = { tolerance: "exact", value: limit } as const;
+      return [
+        plain,
+        programCase(`${from} to ${dtype}, limits`, made, [from], [dtype], shape, source, limits),
+      ];
+    }
     const digits = (of: DType, own: Source): number =>
       roundTo(of, own.chance(2) ? own.pick(HALFWAY) : (own.bits() - 2 ** 31) / 2 ** 29);
     const rounded = { tolerance: "exact", value: digits } as const;

@@ -10,6 +10,8 @@ import {
   type ReduceKind,
   scalar as s,
 } from "@nf/core";
+import type { Tolerance } from "../model.ts";
+import { multiplyIn } from "../reference/integers.ts";
 import {
   at,
   build,
@@ -27,6 +29,7 @@ import { maximum, minimum } from "../reference/special.ts";
 import type { Source } from "../source.ts";
 import { roundTo } from "../values.ts";
 import type { KernelCase, Operand } from "./run.ts";
+import { accumulated, factors, multiplied, ordered, summed, terms } from "./terms.ts";
 
 /** Which of the many calls of a shape a case makes: every number below {@link CHOICES} is one. */
 export type Choice = number;
@@ -36,17 +39,6 @@ export const CHOICES: number = 32 * 12;
 
 const kindBits = (choice: Choice): number => choice >> 5;
 
-const small = (dtype: DType, shape: readonly number[], source: Source, special = false): Nd =>
-  nd(
-    shape,
-    Array.from({ length: count(shape) }, () => {
-      if (dtype === "bool") return source.below(2);
-      if (!isFloat(dtype)) return roundTo(dtype, source.between(DTYPES[dtype].kind === "uint" ? 0 : -6, 6));
-      if (special && source.chance(6)) return source.pick([NaN, Infinity, -Infinity, 0, -0]);
-      return source.between(-96, 96) / 32;
-    }),
-  );
-
 const blank = (dtype: DType, shape: readonly number[]): Operand => ({
   dtype,
   values: nd(shape, new Array<number>(count(shape)).fill(dtype === "bool" ? 1 : 9)),
@@ -54,14 +46,10 @@ const blank = (dtype: DType, shape: readonly number[]): Operand => ({
 const wrapped = (dtype: DType, value: number): number =>
   isFloat(dtype) || dtype === "bool" ? value : roundTo(dtype, value);
 
+/** Before integers are wrapped around: sums of 32-bit ones are exact in float64, and products keep their last 32 bits. */
 const COMBINE: Readonly<Record<ReduceKind, (dtype: DType, values: readonly number[]) => number>> = {
-  sum: (dtype, values) => (isFloat(dtype) ? sum(values) : wrapped(dtype, sum(values))),
-  prod: (dtype, values) =>
-    values.reduce(
-      (a, b) =>
-        isFloat(dtype) ? a * b : wrapped(dtype, DTYPES[dtype].bytes === 4 ? Math.imul(a, b) : a * b),
-      1,
-    ),
+  sum: (_dtype, values) => sum(values),
+  prod: (dtype, values) => values.reduce(multiplyIn(dtype)),
   max: (_dtype, values) => values.reduce(maximum),
   min: (_dtype, values) => values.reduce(minimum),
   any: (_dtype, values) => (values.some((value) => value !== 0) ? 1 : 0),
@@ -100,53 +88,67 @@ export function reduceCase(
   const kind = kinds[kindBits(choice) % kinds.length]!;
   const form = Math.floor(kindBits(choice) / 4) % 3;
   const two = form === 2 && compute !== "bool";
+  const scaled = form === 1 && compute !== "bool";
   const made = two
     ? program("square", [compute, compute], [], ([x, y]) => [s.mul(x as Expr, y as Expr), x as Expr])
-    : form === 1 && compute !== "bool"
-      ? program("double", [compute], [compute], ([x], [by]) => s.mul(x as Expr, by as Expr))
+    : scaled
+      ? program("scale", [compute], [compute], ([x], [by]) => s.mul(x as Expr, by as Expr))
       : identity(compute);
-  const params = made.params.length === 1 ? [2] : [];
+  const params = scaled ? [!isFloat(dtype) ? 5 : kind === "prod" ? 1.02 : 1.7] : [];
   const used: ReduceKind[] = two ? ["sum", kind] : [kind];
   const outShape = shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
-  const exact = !isFloat(dtype) || used.every((one) => one === "max" || one === "min");
+  const chosen = used.map((one) => one === "max" || one === "min");
+  // A factor of a program rounds once.
+  const tolerances = chosen.map(
+    (one): Tolerance => (!isFloat(dtype) ? "exact" : !one ? "summed" : scaled ? "rounded" : "exact"),
+  );
+  const results = (inputs: readonly Nd[]): number[][][] => {
+    const points = Array.from({ length: count(shape) }, (_, i) =>
+      evaluate(
+        made,
+        inputs.map(({ data }) => data[i]!),
+        params,
+        indexAt(shape, i),
+      ),
+    );
+    return used.map(
+      (_, k) =>
+        groups(
+          nd(
+            shape,
+            points.map((values) => values[k]!),
+          ),
+          axes,
+        ).lists,
+    );
+  };
   return {
     label: `reduce ${used.join(", ")} of ${dtype} [${shape.join(", ")}] over ${axes.join(", ")} of ${made.name}`,
     parts: { kernel: "reduce", program: made, attributes: { kinds: used, axes } },
     params,
-    // Factors of about 1 keep products in range.
     inputs: made.inputs.map(() => ({
       dtype,
       values:
-        kind === "prod" && isFloat(dtype)
-          ? build(shape, () => source.between(3, 5) / 4)
-          : small(dtype, shape, source, exact),
+        kind === "prod"
+          ? factors(dtype, shape, source)
+          : terms(dtype, shape, source, chosen.every(Boolean) || choice % 3 === 0),
     })),
     outputs: used.map(() => blank(dtype, outShape)),
-    expected: (inputs) => {
-      const points = Array.from({ length: count(shape) }, (_, i) =>
-        evaluate(
-          made,
-          inputs.map(({ data }) => data[i]!),
-          params,
-          indexAt(shape, i),
+    expected: (inputs) =>
+      results(inputs).map((lists, k) => lists.map((list) => wrapped(dtype, COMBINE[used[k]!](dtype, list)))),
+    tolerance: tolerances,
+    movement: (inputs) =>
+      results(inputs).map((lists, k) =>
+        lists.map((list) =>
+          used[k] === "prod"
+            ? multiplied(dtype, COMBINE.prod(dtype, list), list.length)
+            : summed(dtype, list),
         ),
-      );
-      return used.map((one, k) =>
-        groups(
-          nd(
-            shape,
-            points.map((results) => results[k]!),
-          ),
-          axes,
-        ).lists.map((list) => COMBINE[one](dtype, list)),
-      );
-    },
-    tolerance: exact ? "exact" : "summed",
-    magnitude: 32,
+      ),
   };
 }
 
-/** A plain sum of given values over one axis. */
+/** A plain sum of given values of one sign over one axis, held against its own size. */
 export function sumCase(dtype: DType, values: Nd, axis: number): KernelCase {
   const { shape } = values;
   return {
@@ -179,16 +181,10 @@ export function argReduceCase(
   const kind = kindBits(choice) % 2 === 0 ? "max" : "min";
   const better = kind === "max" ? (a: number, b: number) => a > b : (a: number, b: number) => a < b;
   const outShape = shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
-  const ties = nd(
-    shape,
-    small(dtype, shape, source, true).data.map((value) =>
-      Number.isNaN(value) ? value : roundTo(dtype, Math.max(-1e9, Math.min(1e9, Math.round(value / 2)))),
-    ),
-  );
   return {
     label: `argReduce ${kind} of ${dtype} [${shape.join(", ")}] over ${axes.join(", ")}`,
     parts: { kernel: "argReduce", attributes: { kind, axes } },
-    inputs: [{ dtype, values: ties }],
+    inputs: [{ dtype, values: ordered(dtype, shape, source) }],
     outputs: [blank("i32", outShape)],
     expected: ([x]) => [
       groups(x!, axes).lists.map((list) => {
@@ -203,6 +199,8 @@ export function argReduceCase(
     tolerance: "exact",
   };
 }
+
+const sizeOfProduct = (a: number, b: number): number => Math.abs(a * b);
 
 /**
  * Products of batches of matrices; the sizes come from a shape of up to five.
@@ -223,13 +221,13 @@ export function matmulCase(
     label: `matmul of ${weights === dtype ? dtype : `${dtype} and ${weights}`} [${shapes.a.join(", ")}] [${shapes.b.join(", ")}]`,
     parts: { kernel: "matmul" },
     inputs: [
-      { dtype, values: small(dtype, shapes.a, source, special) },
-      { dtype: weights, values: small(weights, shapes.b, source, special) },
+      { dtype, values: terms(dtype, shapes.a, source, special) },
+      { dtype: weights, values: terms(weights, shapes.b, source, special) },
     ],
     outputs: [blank(dtype, shapes.out)],
-    expected: ([a, b]) => [matmul(a!, b!).data.map((value) => wrapped(dtype, value))],
+    expected: ([a, b]) => [matmul(a!, b!, multiplyIn(dtype)).data.map((value) => wrapped(dtype, value))],
     tolerance: isFloat(dtype) ? "summed" : "exact",
-    magnitude: 32,
+    movement: ([a, b]) => [matmul(a!, b!, sizeOfProduct).data.map((size) => summed(dtype, [size]))],
   };
 }
 
@@ -253,12 +251,13 @@ export function gatherCase(
   return {
     label: `gather of ${dtype} [${shape.join(", ")}] axis ${axis} to ${length}`,
     parts: { kernel: "gather", attributes: { axis } },
-    inputs: [{ dtype, values: small(dtype, shape, source, true) }, positions(outShape, shape[axis]!, source)],
+    inputs: [{ dtype, values: terms(dtype, shape, source, true) }, positions(outShape, shape[axis]!, source)],
     outputs: [blank(dtype, outShape)],
     expected: ([x, index]) => [
       build(outShape, (place, i) => at(x!, moved(place, axis, index!.data[i]!))).data,
     ],
     tolerance: "exact",
+    signedZeros: true,
   };
 }
 
@@ -286,10 +285,10 @@ export function scatterCase(
     label: `scatter ${mode} of ${dtype} [${from.join(", ")}] axis ${axis} into ${size}`,
     parts: { kernel: "scatter", attributes: { axis, mode } },
     inputs: [
-      { dtype, values: small(dtype, from, source) },
+      { dtype, values: terms(dtype, from, source, mode !== "add") },
       mode === "set" ? { dtype: "i32", values: distinct, distinct: true } : positions(from, size, source),
     ],
-    outputs: [{ dtype, values: small(dtype, shape, source) }],
+    outputs: [{ dtype, values: terms(dtype, shape, source, mode !== "add") }],
     expected: ([updates, index], [before]) => {
       const result = [...before!.data];
       updates!.data.forEach((value, i) => {
@@ -301,7 +300,14 @@ export function scatterCase(
       return [result];
     },
     tolerance: isFloat(dtype) && mode === "add" ? "summed" : "exact",
-    magnitude: 16,
+    signedZeros: mode === "set",
+    movement: ([updates, index], [before]) => {
+      const met = before!.data.map((value) => [value]);
+      updates!.data.forEach((value, i) => {
+        met[position(shape, moved(indexAt(from, i), axis, index!.data[i]!))]!.push(value);
+      });
+      return [met.map((values) => accumulated(dtype, values))];
+    },
   };
 }
 
@@ -312,9 +318,11 @@ export function scanCase(dtype: DType, shape: readonly number[], choice: Choice,
   const reverse = Math.floor(kindBits(choice) / 3) % 2 === 1;
   const combine = (a: number, b: number): number => {
     if (kind === "max") return maximum(a, b);
-    if (kind === "sum") return wrapped(dtype, a + b);
-    return isFloat(dtype) ? a * b : wrapped(dtype, DTYPES[dtype].bytes === 4 ? Math.imul(a, b) : a * b);
+    return wrapped(dtype, kind === "sum" ? a + b : multiplyIn(dtype)(a, b));
   };
+  // Lines as they are walked.
+  const walk = (x: Nd, f: (walked: readonly number[]) => readonly number[]): readonly number[] =>
+    lines(x, axis, (line) => (reverse ? [...f([...line].reverse())].reverse() : f(line))).data;
   return {
     label: `scan ${kind} of ${dtype} [${shape.join(", ")}] axis ${axis}${reverse ? " reversed" : ""}`,
     parts: { kernel: "scan", attributes: { kind, axis, reverse } },
@@ -322,21 +330,29 @@ export function scanCase(dtype: DType, shape: readonly number[], choice: Choice,
       {
         dtype,
         values:
-          kind === "prod" && isFloat(dtype)
-            ? build(shape, () => source.between(3, 5) / 4)
-            : small(dtype, shape, source, kind === "max"),
+          kind === "prod"
+            ? factors(dtype, shape, source)
+            : terms(dtype, shape, source, kind === "max" || choice % 3 === 0),
       },
     ],
     outputs: [blank(dtype, shape)],
     expected: ([x]) => [
-      lines(x!, axis, (line) => {
-        const walked = reverse ? [...line].reverse() : [...line];
-        for (let i = 1; i < walked.length; i++) walked[i] = combine(walked[i - 1]!, walked[i]!);
-        return reverse ? walked.reverse() : walked;
-      }).data,
+      walk(x!, (line) => {
+        const result = [...line];
+        for (let i = 1; i < result.length; i++) result[i] = combine(result[i - 1]!, result[i]!);
+        return result;
+      }),
     ],
     tolerance: isFloat(dtype) && kind !== "max" ? "summed" : "exact",
-    magnitude: 32,
+    movement: ([x]) => [
+      walk(x!, (line) => {
+        let size = kind === "prod" ? 1 : 0;
+        return line.map((value, i) => {
+          size = kind === "prod" ? size * value : size + Math.abs(value);
+          return kind === "prod" ? multiplied(dtype, size, i + 1) : summed(dtype, [size]);
+        });
+      }),
+    ],
   };
 }
 
@@ -355,7 +371,7 @@ export function sortCase(dtype: DType, shape: readonly number[], choice: Choice,
   return {
     label: `sort ${descending ? "descending" : "ascending"} of ${dtype} [${shape.join(", ")}] axis ${axis}`,
     parts: { kernel: "sort", attributes: { axis, descending } },
-    inputs: [{ dtype, values: small(dtype, shape, source, true) }],
+    inputs: [{ dtype, values: ordered(dtype, shape, source) }],
     outputs: [blank(dtype, shape), blank("i32", shape)],
     expected: ([x]) => [
       lines(x!, axis, (line) => orderOf(line).map((i) => line[i]!)).data,
@@ -377,15 +393,17 @@ export function epilogueCase(dtype: DType, shape: readonly number[], source: Sou
     label: `matmul with an epilogue of ${dtype} [${out.join(", ")}]`,
     parts: { kernel: "matmul", program: made },
     inputs: [
-      { dtype, values: small(dtype, [...batch, m, k], source) },
-      { dtype, values: small(dtype, [...batch, k, n], source) },
-      { dtype, values: small(dtype, out, source) },
+      { dtype, values: terms(dtype, [...batch, m, k], source) },
+      { dtype, values: terms(dtype, [...batch, k, n], source) },
+      { dtype, values: terms(dtype, out, source) },
     ],
     outputs: [blank(dtype, out)],
     expected: ([a, b, bias]) => [
       matmul(a!, b!).data.map((value, i) => maximum(wrapped(dtype, value + bias!.data[i]!), 0)),
     ],
     tolerance: isFloat(dtype) ? "summed" : "exact",
-    magnitude: 32,
+    movement: ([a, b, bias]) => [
+      matmul(a!, b!, sizeOfProduct).data.map((size, i) => summed(dtype, [size, bias!.data[i]!])),
+    ],
   };
 }

@@ -1,6 +1,5 @@
 import { type Backend, type Call, DTYPES, type DType, isFloat, type Kernel, type View } from "@nf/core";
 import type { Context } from "../check.ts";
-import { scaleOf } from "../compare-values.ts";
 import { DENSE, type Layout, settle } from "../layout.ts";
 import type { Tolerance } from "../model.ts";
 import type { Nd } from "../reference/nd.ts";
@@ -29,9 +28,15 @@ export interface KernelCase {
   readonly outputs: readonly Operand[];
   /** Expected values of each output, given the inputs as their layouts hold them. */
   readonly expected: (inputs: readonly Nd[], before: readonly Nd[]) => readonly (readonly number[])[];
-  readonly tolerance: Tolerance;
-  /** Size of the terms that meet in a result. */
-  readonly magnitude?: number;
+  /** Of all outputs, or one for each. */
+  readonly tolerance: Tolerance | readonly Tolerance[];
+  /**
+   * How far roundings on the way to it move each element of each output, given the inputs likewise. For sums, whose
+   * terms may be much larger than they are.
+   */
+  readonly movement?: (inputs: readonly Nd[], before: readonly Nd[]) => readonly (readonly number[])[];
+  /** Whether zeros keep their signs: values that are only moved. */
+  readonly signedZeros?: boolean;
   /** Input that output number `alias[1]` is written over. */
   readonly alias?: readonly [input: number, output: number];
 }
@@ -83,20 +88,22 @@ export async function runCase(
   });
   try {
     const call = laidCall(test.parts, test.params ?? [], inputs, outputs);
-    const expected = test.expected(
-      test.inputs.map(({ values }, i) => settle(values, inputLayouts[i]!)),
-      test.outputs.map(({ values }) => values),
-    );
+    const settled = test.inputs.map(({ values }, i) => settle(values, inputLayouts[i]!));
+    const before = test.outputs.map(({ values }) => values);
+    const expected = test.expected(settled, before);
     backend.execute(call);
     const reads = await readBuffers(backend, outputs);
     outputs.forEach(({ view, memory }, k) => {
       const own = decode(view.dtype, reads[k]!).slice(0, memory.length);
       const { values, places } = elementsOf(view, own);
       const wanted = expected[k]!;
+      const { tolerance, movement, signedZeros = false } = test;
       context.compare(`${test.label}, ${label}, output ${k}`, values, wanted, {
         dtype: view.dtype,
-        tolerance: test.tolerance,
-        scale: scaleOf(wanted, test.magnitude),
+        tolerance: typeof tolerance === "string" ? tolerance : tolerance[k]!,
+        scale: 0,
+        signedZeros,
+        ...(movement !== undefined && { movement: () => movement(settled, before)[k]! }),
       });
       const strayed = memory.findIndex((value, place) => !places.has(place) && own[place] !== value);
       if (strayed >= 0)

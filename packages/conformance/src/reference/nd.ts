@@ -3,6 +3,8 @@
  * shared with core, so that a mistake there cannot hide in its own judge.
  */
 
+import { type Multiply, multiply } from "./integers.ts";
+
 /** Numbers in a shape, row-major. */
 export interface Nd {
   readonly shape: readonly number[];
@@ -242,7 +244,7 @@ export function sum(values: readonly number[]): number {
 }
 
 /** a `[…, M, K]` times b `[…, K, N]`, leading dimensions broadcast. */
-export function matmul(a: Nd, b: Nd): Nd {
+export function matmul(a: Nd, b: Nd, times: Multiply = multiply): Nd {
   const [rows, inner] = a.shape.slice(-2) as [number, number];
   const columns = b.shape.at(-1)!;
   const batch = broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
@@ -254,8 +256,10 @@ export function matmul(a: Nd, b: Nd): Nd {
       for (let j = 0; j < columns; j++) {
         let total = 0;
         for (let k = 0; k < inner; k++) {
-          total +=
-            left.data[(group * rows + i) * inner + k]! * right.data[(group * inner + k) * columns + j]!;
+          total += times(
+            left.data[(group * rows + i) * inner + k]!,
+            right.data[(group * inner + k) * columns + j]!,
+          );
         }
         data.push(total);
       }
@@ -265,10 +269,10 @@ export function matmul(a: Nd, b: Nd): Nd {
 }
 
 /** A product of matrices with NumPy's rule for vectors: a row on the left, a column on the right. */
-export function product(a: Nd, b: Nd): Nd {
+export function product(a: Nd, b: Nd, times: Multiply = multiply): Nd {
   const left = a.shape.length === 1 ? reshape(a, [1, a.shape[0]!]) : a;
   const right = b.shape.length === 1 ? reshape(b, [b.shape[0]!, 1]) : b;
-  const result = matmul(left, right);
+  const result = matmul(left, right, times);
   const drop = [...(a.shape.length === 1 ? [-2] : []), ...(b.shape.length === 1 ? [-1] : [])].map(
     (axis) => axis + result.shape.length,
   );

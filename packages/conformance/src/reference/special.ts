@@ -47,6 +47,11 @@ export function remainder(a: number, b: number): number {
   return rest !== 0 && rest < 0 !== b < 0 ? rest + b : rest;
 }
 
+/** a to the power b as IEEE 754-2019 has it: 1 to the power NaN, and ±1 to an infinite one, are 1, unlike in JavaScript. */
+export function power(a: number, b: number): number {
+  return a === 1 || (a === -1 && Math.abs(b) === Infinity) ? 1 : a ** b;
+}
+
 /** max that lets NaN through. */
 export function maximum(a: number, b: number): number {
   return Math.max(a, b);

@@ -32,16 +32,22 @@ export function conv(
     (size, i) =>
       Math.floor((x.shape[i + 2]! + 2 * padding[i]! - dilation[i]! * (size - 1) - 1) / stride[i]!) + 1,
   );
-  const taps = Array.from({ length: count(kernel) }, (_, k) => indexAt(kernel, k));
+  const sizes = x.shape.slice(2);
+  const [volume, reach] = [count(sizes), count(kernel)];
+  const taps = Array.from({ length: reach }, (_, k) => indexAt(kernel, k));
   return build([batch, outChannels, ...spatial], ([n, channel, ...place]) => {
     const group = Math.floor(channel! / (outChannels / groups));
+    // Where each tap that meets the image meets it; the same in all channels.
+    const met = taps.flatMap((tap, k) => {
+      const position = place.map((p, i) => p * stride[i]! - padding[i]! + tap[i]! * dilation[i]!);
+      if (position.some((p, i) => p < 0 || p >= sizes[i]!)) return [];
+      return [[k, position.reduce((offset, p, i) => offset * sizes[i]! + p, 0)] as const];
+    });
     let total = bias === undefined ? 0 : bias.data[channel!]!;
     for (let c = 0; c < perGroup; c++) {
-      for (const tap of taps) {
-        const position = place.map((p, i) => p * stride[i]! - padding[i]! + tap[i]! * dilation[i]!);
-        if (position.some((p, i) => p < 0 || p >= x.shape[i + 2]!)) continue;
-        total += at(x, [n!, group * perGroup + c, ...position]) * at(weight, [channel!, c, ...tap]);
-      }
+      const image = (n! * x.shape[1]! + group * perGroup + c) * volume;
+      const filter = (channel! * perGroup + c) * reach;
+      for (const [k, offset] of met) total += x.data[image + offset]! * weight.data[filter + k]!;
     }
     return total;
   });

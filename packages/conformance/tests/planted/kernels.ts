@@ -19,7 +19,7 @@ const planted =
     new Planted(wrapped, plant);
 
 /** A fault in calls of one kernel. */
-function inCalls<K extends Kernel>(
+export function inCalls<K extends Kernel>(
   kernel: K,
   plant: (call: Of<K>, run: (call: Call) => void, backend: Backend) => void,
 ) {
@@ -48,7 +48,7 @@ function attributed<K extends Kernel>(
 }
 
 /** Results of calls, changed afterwards. */
-function results<K extends Kernel>(
+export function results<K extends Kernel>(
   kernel: K,
   change: (value: number, i: number, call: Of<K>) => number,
   only: (call: Of<K>) => boolean = () => true,

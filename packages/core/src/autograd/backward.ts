@@ -96,7 +96,8 @@ export function zeroGrad(tensors: Iterable<Tensor>): void {
   if (typeof tensors?.[Symbol.iterator] !== "function")
     throw new OptionError(`zeroGrad: expected tensors, as in zeroGrad([x, y]), got ${show(tensors)}.`);
   for (const tensor of tensors) {
-    checkTensor("zeroGrad", tensor);
+    // One that ended has no gradient to keep.
+    if (tensor?.ended === undefined) checkTensor("zeroGrad", tensor);
     tensor.grad = null;
     tensor.gradientSource?.end();
     tensor.gradientSource = undefined;

@@ -1,8 +1,9 @@
+import { checkAllocation } from "../backend/allocation.ts";
 import type { Backend, Capabilities, Support } from "../backend/backend.ts";
 import type { Call, Kernel } from "../backend/call.ts";
 import type { BackendBuffer } from "../backend/view.ts";
-import { DTYPE_NAMES, type DType, isFloat } from "../dtype.ts";
-import { BackendError, OutOfMemoryError } from "../errors.ts";
+import { DTYPE_NAMES, DTYPES, type DType, isFloat } from "../dtype.ts";
+import { BackendError } from "../errors.ts";
 import { checkOptions } from "../ops/options.ts";
 import { flopsOf } from "./flops.ts";
 
@@ -21,7 +22,10 @@ export interface NullWork extends KernelWork {
 const FLOATS: readonly DType[] = DTYPE_NAMES.filter(isFloat);
 const NUMBERS: readonly DType[] = DTYPE_NAMES.filter((dtype) => dtype !== "bool");
 
-const EVERYTHING: Capabilities = {
+const HALVES: readonly DType[] = FLOATS.filter((dtype) => DTYPES[dtype].bytes === 2);
+
+// Every kernel and every capability, so that a new one cannot be left out.
+const EVERYTHING: Required<Capabilities> & { readonly dtypes: Readonly<Record<Kernel, readonly DType[]>> } = {
   dtypes: {
     map: DTYPE_NAMES,
     reduce: DTYPE_NAMES,
@@ -42,6 +46,7 @@ const EVERYTHING: Capabilities = {
     quantizedMatmul: FLOATS,
     mapMany: DTYPE_NAMES,
   },
+  matmulWeights: HALVES,
   readSync: true,
   threads: 1,
   maxBufferBytes: Infinity,
@@ -77,14 +82,7 @@ export class NullBackend implements Backend {
 
   allocate(byteLength: number): BackendBuffer {
     this.checkOpen("allocate");
-    const { maxBufferBytes } = this.capabilities;
-    if (byteLength > maxBufferBytes) {
-      throw new OutOfMemoryError(
-        `null: a buffer of ${byteLength} bytes was asked for, the limit of one buffer is ${maxBufferBytes}.`,
-        byteLength,
-        maxBufferBytes,
-      );
-    }
+    checkAllocation(this.name, byteLength, this.capabilities.maxBufferBytes);
     return { byteLength };
   }
 

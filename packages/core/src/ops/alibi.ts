@@ -21,7 +21,11 @@ const alibiProgram: (dtype: "f32" | "f64" | "i32" | "u32" | "bool") => Program =
 
 /** Slopes of ALiBi's heads: 2^(-8/n), its square, … for n heads; between them for a number that is no power of two. */
 export function alibiSlopes(heads: number): readonly number[] {
-  checkInteger("alibiSlopes", "heads", heads, 1);
+  return slopesOf("alibiSlopes", heads);
+}
+
+function slopesOf(op: string, heads: number): readonly number[] {
+  checkInteger(op, "heads", heads, 1);
   const whole = 2 ** Math.floor(Math.log2(heads));
   const powers = (count: number, over: number, step: number): readonly number[] =>
     Array.from({ length: count }, (_, head) => 2 ** ((-8 * (1 + head * step)) / over));
@@ -43,7 +47,7 @@ export function alibi(
   checkInteger("alibi", "queries", queries, 0);
   checkInteger("alibi", "keys", keys, 0);
   const bias = composite([], () => {
-    const slopes = Float64Array.from(alibiSlopes(heads));
+    const slopes = Float64Array.from(slopesOf("alibi", heads));
     const values = dtype === "f64" ? slopes : Float32Array.from(slopes);
     const attributes = {
       program: alibiProgram(DTYPES[dtype].compute),

@@ -5,9 +5,9 @@ import { BackendError } from "../errors.ts";
 import { makeRoot, Root } from "../memory/roots.ts";
 import { activeScope, type Owner, scopeWith } from "../memory/scope.ts";
 import { currentDevice, type Device } from "../runtime/device.ts";
-import { deadTensor, type Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import type { Op } from "./op.ts";
-import { checkChoice, checkFunction } from "./options.ts";
+import { checkChoice, checkFunction, checkTensor } from "./options.ts";
 
 /** How fused operations choose between their kernel and their decomposition. */
 export type FusionMode = "auto" | "off" | "force";
@@ -51,7 +51,7 @@ export function apply<A>(
   let wanted = false;
   for (let i = 0; i < inputs.length; i++) {
     const input = inputs[i] as Tensor;
-    if (input.ended !== undefined) throw deadTensor(op.name, input);
+    input.assertAlive(op.name);
     if (home === undefined) home = input.storage.device;
     else if (home !== input.storage.device) throw mixedBackends(op.name, home, input.storage.device);
     if (input.node !== undefined || input.leafGradient) wanted = true;
@@ -131,10 +131,23 @@ function inheritedOwner(inputs: readonly Tensor[]): Owner | undefined {
   return owner;
 }
 
+/**
+ * The operands of an operation that others make up, which would name themselves: tensors that live, on one backend.
+ * @throws DTypeError, LifetimeError, BackendError
+ */
+export function together(op: string, inputs: readonly Tensor[]): readonly Tensor[] {
+  for (const one of inputs) {
+    checkTensor(op, one);
+    const [first] = inputs as [Tensor];
+    if (one.device !== first.device) throw mixedBackends(op, first.device, one.device);
+  }
+  return inputs;
+}
+
 function mixedBackends(op: string, first: Device, second: Device): BackendError {
   return new BackendError(
-    `${op}: operands live on different backends (${first.label} and ${second.label}). Move one of them first: ` +
-      "await x.to(y.backend), or await model.to(backend) for a whole model.",
+    `${op}: operands live on different backends (${first.label} and ${second.label}). Move one first: ` +
+      "await x.to(y.backend), or await model.to(backend).",
     "NF_BACKEND_MIX",
   );
 }

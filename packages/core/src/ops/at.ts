@@ -1,10 +1,8 @@
-import { showShape } from "../backend/geometry.ts";
 import { IndexError } from "../errors.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { composite } from "./apply.ts";
-import { indexSelect } from "./index-ops.ts";
-import { checkTensor } from "./options.ts";
-import { type SliceIndex, slice } from "./shape.ts";
+import { composite, together } from "./apply.ts";
+import { selectSlices } from "./index-ops.ts";
+import { type SliceIndex, sliceFor } from "./shape.ts";
 
 /**
  * A part of a tensor by position, one index a dimension: what `slice` takes, and for one dimension a vector of
@@ -20,9 +18,6 @@ import { type SliceIndex, slice } from "./shape.ts";
  * ```
  */
 export function at(x: Tensor, ...indices: (SliceIndex | Tensor)[]): Tensor {
-  checkTensor("at", x);
-  if (indices.length > x.rank)
-    throw new IndexError(`at: ${indices.length} indices for a tensor of shape ${showShape(x.shape)}.`);
   const chosen = indices.flatMap((index, axis) => (index instanceof Tensor ? [{ index, axis }] : []));
   if (chosen.length > 1) {
     throw new IndexError(
@@ -31,9 +26,9 @@ export function at(x: Tensor, ...indices: (SliceIndex | Tensor)[]): Tensor {
   }
   const plain = indices.map((index) => (index instanceof Tensor ? null : index));
   const [first] = chosen;
-  if (first === undefined) return slice(x, ...plain);
-  return composite([x, first.index], () => {
+  if (first === undefined) return sliceFor("at", x, plain);
+  return composite(together("at", [x, first.index]), () => {
     const dropped = plain.slice(0, first.axis).filter((index) => typeof index === "number").length;
-    return indexSelect(slice(x, ...plain), first.axis - dropped, first.index);
+    return selectSlices("at", sliceFor("at", x, plain), first.axis - dropped, first.index);
   });
 }

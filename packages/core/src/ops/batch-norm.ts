@@ -1,11 +1,11 @@
 import { sameShape, showShape } from "../backend/geometry.ts";
 import { sizeOf } from "../backend/view.ts";
-import { DTYPES, promoteTypes } from "../dtype.ts";
+import { DTYPES, type DType, promoteTypes } from "../dtype.ts";
 import { OptionError, ShapeError } from "../errors.ts";
 import * as s from "../scalar/expr.ts";
 import { type Program, program } from "../scalar/program.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { composite } from "./apply.ts";
+import { composite, together } from "./apply.ts";
 import { div } from "./binary.ts";
 import { callElementwise, type Elementwise, elementwise } from "./elementwise.ts";
 import { checkEps, inverseDeviation, standardized } from "./layer-norm.ts";
@@ -65,8 +65,11 @@ function checkChannels(op: string, x: Tensor, vectors: Readonly<Record<string, T
   return channels;
 }
 
-function present(...tensors: readonly (Tensor | undefined)[]): readonly Tensor[] {
-  return tensors.flatMap((one) => (one === undefined ? [] : [one]));
+function present(op: string, ...tensors: readonly (Tensor | undefined)[]): readonly Tensor[] {
+  return together(
+    op,
+    tensors.flatMap((one) => (one === undefined ? [] : [one])),
+  );
 }
 
 /** A vector of channels as it broadcasts to x. */
@@ -144,9 +147,10 @@ function normalized(
   const inverse = inverseDeviation(variance, eps ?? 1e-5);
   const factor = weight === undefined ? 1 : alongChannels(weight, x.rank);
   const shift = bias === undefined ? 0 : alongChannels(bias, x.rank);
-  const dtype = present(x, weight, bias)
-    .map((one) => one.dtype)
-    .reduce(promoteTypes);
+  const dtype = [x, weight, bias].reduce<DType>(
+    (common, one) => promoteTypes(common, one?.dtype ?? common),
+    x.dtype,
+  );
   return castTo(callElementwise(NORMALIZE, [widened(x), center, inverse, factor, shift]), dtype);
 }
 
@@ -181,7 +185,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   checkOptions("batchNorm", options, [...BATCH_OPTIONS, "training"]);
   checkBatchNorm("batchNorm", x, options);
   const { weight, bias, runningMean, runningVariance, momentum = 0.1 } = options;
-  return composite(present(x, weight, bias), () => {
+  return composite(present("batchNorm", x, weight, bias, runningMean, runningVariance), () => {
     if (options.training === true) {
       const moments = momentsOf(widened(x));
       if (runningMean !== undefined && runningVariance !== undefined)
@@ -216,7 +220,7 @@ export function batchNormPure(
     throw new OptionError("batchNormPure: needs runningMean and runningVariance to make the new ones from.");
   checkBatchNorm("batchNormPure", x, options);
   const { weight, bias, runningMean, runningVariance, momentum = 0.1 } = options;
-  return composite(present(x, weight, bias), () => {
+  return composite(present("batchNormPure", x, weight, bias, runningMean, runningVariance), () => {
     const moments = momentsOf(widened(x));
     const statistics = statisticsOf(
       { ...moments, center: detach(moments.center), variance: detach(moments.variance) },
@@ -232,7 +236,7 @@ function groupwise(op: string, x: Tensor, groups: number, options: ChannelNormOp
   const { weight, bias } = options;
   const eps = checkEps(op, options.eps ?? 1e-5);
   const batch = x.shape[0] as number;
-  return composite(present(x, weight, bias), () => {
+  return composite(present(op, x, weight, bias), () => {
     const width = sizeOf(x.shape.slice(1)) / Math.max(1, groups);
     const result = reshape(standardized(reshape(x, [batch, groups, width]), eps), x.shape);
     if (weight === undefined && bias === undefined) return result;

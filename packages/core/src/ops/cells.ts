@@ -1,11 +1,11 @@
 import { sameShape, showShape } from "../backend/geometry.ts";
 import type { Shape } from "../backend/view.ts";
-import { ShapeError } from "../errors.ts";
+import { OptionError, ShapeError } from "../errors.ts";
 import type { Expr } from "../scalar/expr.ts";
 import * as s from "../scalar/expr.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { relu, sigmoidExpr } from "./activations.ts";
-import { composite } from "./apply.ts";
+import { composite, together } from "./apply.ts";
 import { add } from "./binary.ts";
 import { callElementwise, type Elementwise, elementwise } from "./elementwise.ts";
 import { linear } from "./matmul.ts";
@@ -63,7 +63,7 @@ function checkCell(
     }
     given.push(weight);
   }
-  return given;
+  return together(op, given);
 }
 
 /** Options of {@link rnnCell}. */
@@ -90,6 +90,13 @@ export function rnnCell(
   });
 }
 
+/** Gated cells have no options: what stands where those of `rnnCell` do would be passed over. */
+function refuseMore(op: string, [first]: readonly unknown[]): void {
+  if (typeof first === "object" && first !== null) checkOptions(op, first, []);
+  else if (first !== undefined)
+    throw new OptionError(`${op}: takes no argument after the weights, got ${show(first)}.`);
+}
+
 const LSTM_CELL: Elementwise = /* @__PURE__ */ elementwise({
   name: "lstmCell",
   result: "float",
@@ -109,12 +116,17 @@ const LSTM_HIDDEN: Elementwise = /* @__PURE__ */ elementwise({
 /**
  * One step of long short-term memory: `[hidden, cell]` after x. Gates lie in the weights as input, forget, candidate,
  * output. x `[…, in]`, states `[…, hidden]`. Hochreiter and Schmidhuber 1997.
+ *
+ * @param more nothing: options, as `rnnCell` has, are refused
+ * @throws OptionError
  */
 export function lstmCell(
   x: Tensor,
   states: readonly [hidden: Tensor, cell: Tensor],
   weights: CellWeights,
+  ...more: never[]
 ): [hidden: Tensor, cell: Tensor] {
+  refuseMore("lstmCell", more);
   if (!Array.isArray(states) || states.length !== 2)
     throw new ShapeError(`lstmCell: states must be [hidden, cell], got ${show(states)}.`);
   const [hidden, cell] = states as readonly [Tensor, Tensor];
@@ -144,8 +156,12 @@ const GRU_HIDDEN: Elementwise = /* @__PURE__ */ elementwise({
  * One step of a gated recurrent unit: the hidden state after x. Gates lie in the weights as reset, update, new; the
  * reset gate acts after the product with the hidden state, as in PyTorch. x `[…, in]`, h and the result `[…, hidden]`.
  * Cho et al. 2014.
+ *
+ * @param more nothing: options, as `rnnCell` has, are refused
+ * @throws OptionError
  */
-export function gruCell(x: Tensor, hidden: Tensor, weights: CellWeights): Tensor {
+export function gruCell(x: Tensor, hidden: Tensor, weights: CellWeights, ...more: never[]): Tensor {
+  refuseMore("gruCell", more);
   return composite(checkCell("gruCell", 3, x, [hidden], weights), () => {
     const fromInput = chunk(linear(x, weights.weightInput, weights.biasInput), 3, -1);
     const fromHidden = chunk(linear(hidden, weights.weightHidden, weights.biasHidden), 3, -1);

@@ -3,7 +3,7 @@ import type { Shape } from "../backend/view.ts";
 import { promoteTypes } from "../dtype.ts";
 import { OptionError, ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { composite } from "./apply.ts";
+import { composite, together } from "./apply.ts";
 import { add } from "./binary.ts";
 import { convInputGrad } from "./conv.ts";
 import { checkInteger, checkOptions, checkTensor } from "./options.ts";
@@ -84,8 +84,8 @@ function convolveTransposed(
     outShape: x.shape,
   };
   const inputs = bias === undefined ? [x, weight] : [x, weight, bias];
-  return composite(inputs, () => {
-    const dtype = inputs.map((input) => input.dtype).reduce(promoteTypes);
+  return composite(together(op, inputs), () => {
+    const dtype = inputs.map((input) => input.dtype).reduce((a, b) => promoteTypes(a, b, op));
     const spread = convInputGrad(castTo(x, dtype), castTo(weight, dtype), attributes);
     const result = cut ? unpadTrailing(spread, kept) : spread;
     if (bias === undefined) return result;

@@ -250,7 +250,7 @@ function convolve(
     outShape: [batch, outChannels, ...positions],
   };
   const inputs = bias === undefined ? [x, weight] : [x, weight, bias];
-  const dtype = inputs.map((input) => input.dtype).reduce(promoteTypes);
+  const dtype = inputs.map((input) => input.dtype).reduce((a, b) => promoteTypes(a, b, op));
   if (inputs.every((input) => input.dtype === dtype)) return single(CONV, inputs, attributes);
   return composite(inputs, () =>
     single(

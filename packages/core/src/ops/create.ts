@@ -10,7 +10,7 @@ import { requireMethods } from "../tensor/ready.ts";
 import type { Nested, Tensor } from "../tensor/tensor.ts";
 import { apply, settle } from "./apply.ts";
 import type { Op } from "./op.ts";
-import { checkInteger, checkNumber, checkOptions, checkTensor, show } from "./options.ts";
+import { checkInteger, checkList, checkNumber, checkOptions, checkTensor, show } from "./options.ts";
 import { filled, guarded, type MapAttributes, mapOp, perDType } from "./programs.ts";
 import { allocate } from "./run.ts";
 
@@ -38,7 +38,7 @@ export function resolveCreate(
   checkDType(op, dtype);
   if (options.backend === undefined) return { device: currentDevice(), dtype };
   requireMethods();
-  return { device: deviceOf(options.backend), dtype };
+  return { device: deviceOf(options.backend, op), dtype };
 }
 
 /** Marks a new tensor as a leaf where asked. */
@@ -52,8 +52,7 @@ export function asLeaf(x: Tensor, options: CreateOptions): Tensor {
 
 /** Checks that a shape is a list of whole, non-negative sizes. */
 export function checkShape(op: string, shape: Shape): Shape {
-  if (!Array.isArray(shape))
-    throw new ShapeError(`${op}: the shape must be an array like [2, 3], got ${show(shape)}.`);
+  checkList(op, "the shape", shape);
   for (const size of shape) checkInteger(op, "each size", size, 0);
   return shape.slice();
 }

@@ -4,13 +4,13 @@ import { isFloat } from "../dtype.ts";
 import { DTypeError, OptionError, ShapeError } from "../errors.ts";
 import type { Device } from "../runtime/device.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { apply, composite } from "./apply.ts";
+import { apply, composite, together } from "./apply.ts";
 import { add, div, mul, notEqual, sub } from "./binary.ts";
 import { runFused } from "./fused.ts";
 import { checkedIndex, gather, oneHot } from "./index-ops.ts";
 import { type LossOptions, reduceLoss } from "./losses.ts";
 import type { Op } from "./op.ts";
-import { checkChoice, checkInteger, checkNumber, checkOptions, checkTensor } from "./options.ts";
+import { checkChoice, checkInteger, checkNumber, checkOptions } from "./options.ts";
 import { mean, sum } from "./reduce.ts";
 import { castTo, where } from "./select.ts";
 import { permute, reshape } from "./shape.ts";
@@ -37,7 +37,6 @@ function classRows(
   op: string,
   x: Tensor,
 ): { readonly rows: Tensor; readonly shape: readonly number[]; readonly classes: number } {
-  checkTensor(op, x);
   if (x.rank === 0) throw new ShapeError(`${op}: expected [batch, classes, …] or [classes], got a scalar.`);
   if (!isFloat(x.dtype))
     throw new DTypeError(`${op}: the prediction must be a float tensor, got ${x.dtype}.`);
@@ -49,7 +48,6 @@ function classRows(
 }
 
 function checkTarget(op: string, x: Tensor, target: Tensor, shape: readonly number[]): void {
-  checkTensor(op, target);
   if (!sameShape(target.shape, shape)) {
     throw new ShapeError(
       `${op}: for a prediction ${showShape(x.shape)} the target must hold class indices of shape ${showShape(shape)}, got ${showShape(target.shape)}.`,
@@ -57,16 +55,21 @@ function checkTarget(op: string, x: Tensor, target: Tensor, shape: readonly numb
   }
 }
 
-function checkClassOptions(op: string, { weight, ignoreIndex }: ClassLossOptions): void {
-  if (weight !== undefined) checkTensor(op, weight);
+/** The operands of a loss over classes, its weight among them. */
+function checkOperands(
+  op: string,
+  x: Tensor,
+  target: Tensor,
+  { weight, ignoreIndex }: ClassLossOptions,
+): readonly Tensor[] {
   if (ignoreIndex !== undefined) checkInteger(op, "ignoreIndex", ignoreIndex, -(2 ** 31), 2 ** 31 - 1);
+  return together(op, weight === undefined ? [x, target] : [x, target, weight]);
 }
 
 /** Negative logarithm of the target class, given log-probabilities `[batch, classes, …]` and class indices `[batch, …]`. */
 export function nllLoss(logProbabilities: Tensor, target: Tensor, options: ClassLossOptions = {}): Tensor {
   checkOptions("nllLoss", options, ["reduction", "weight", "ignoreIndex"]);
-  checkClassOptions("nllLoss", options);
-  return composite([logProbabilities, target], () => {
+  return composite(checkOperands("nllLoss", logProbabilities, target, options), () => {
     const { rows, shape, classes } = classRows("nllLoss", logProbabilities);
     checkTarget("nllLoss", logProbabilities, target, shape);
     return weightedRows("nllLoss", rows, reshape(target, [-1]), classes, shape, options, 0);
@@ -198,10 +201,8 @@ function gradientOf(
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   checkOptions("crossEntropy", options, ["reduction", "weight", "ignoreIndex", "labelSmoothing"]);
-  checkTensor("crossEntropy", target);
-  checkClassOptions("crossEntropy", options);
+  const inputs = checkOperands("crossEntropy", logits, target, options);
   const smoothing = checkNumber("crossEntropy", "labelSmoothing", options.labelSmoothing ?? 0, 0, 1);
-  const inputs = options.weight === undefined ? [logits, target] : [logits, target, options.weight];
   return composite(inputs, () => {
     if (isFloat(target.dtype)) return withProbabilities(logits, target, options, smoothing);
     const { rows, shape, classes } = classRows("crossEntropy", logits);

@@ -3,8 +3,8 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { composite } from "./apply.ts";
 import { mul } from "./binary.ts";
 import { fullLike } from "./create.ts";
-import { checkNumber, checkOptions, checkTensor } from "./options.ts";
-import { bernoulli, type Generator } from "./random.ts";
+import { checkFloat, checkNumber, checkOptions } from "./options.ts";
+import { bernoulli, type Generator, sourceOf } from "./random.ts";
 import { ownResult } from "./views.ts";
 import { checkSpatial } from "./windows.ts";
 
@@ -21,7 +21,7 @@ export interface DropoutOptions {
 /** x times a mask of random zeros and a scale; the mask has `shape`, which broadcasts to x's. */
 function dropped<K>(op: string, x: Tensor<K>, shape: Shape, options: DropoutOptions): Tensor<K> {
   checkOptions(op, options, ["p", "training", "generator"]);
-  const { p = 0.5, training = true, generator } = options;
+  const { p = 0.5, training = true } = options;
   checkNumber(op, "p", p, 0, 1);
   if (!training || p === 0) return ownResult(x, x);
   return composite([x], () => {
@@ -29,7 +29,7 @@ function dropped<K>(op: string, x: Tensor<K>, shape: Shape, options: DropoutOpti
     const mask = bernoulli(shape, 1 - p, {
       dtype: x.dtype,
       backend: x.backend,
-      ...(generator && { generator }),
+      generator: sourceOf(op, options),
     });
     return mul(mul(x, mask), 1 / (1 - p));
   });
@@ -37,12 +37,13 @@ function dropped<K>(op: string, x: Tensor<K>, shape: Shape, options: DropoutOpti
 
 /** Sets elements to 0 with probability p and scales the rest by 1 / (1 - p). Srivastava et al. 2014. */
 export function dropout<K>(x: Tensor<K>, options: DropoutOptions = {}): Tensor<K> {
-  checkTensor("dropout", x);
+  checkFloat("dropout", x);
   return dropped("dropout", x, x.shape, options);
 }
 
 function droppedChannels<K>(op: string, x: Tensor<K>, rank: number, options: DropoutOptions): Tensor<K> {
   checkSpatial(op, x, rank);
+  checkFloat(op, x);
   const mask = x.shape.map((size, axis) => (axis < 2 ? size : 1));
   return dropped(op, x, mask, options);
 }

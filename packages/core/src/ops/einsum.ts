@@ -2,7 +2,7 @@ import { showShape } from "../backend/geometry.ts";
 import { sizeOf } from "../backend/view.ts";
 import { OptionError, ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { composite } from "./apply.ts";
+import { composite, together } from "./apply.ts";
 import { mul } from "./binary.ts";
 import { diagonal } from "./diagonal.ts";
 import { matmul } from "./matmul.ts";
@@ -35,7 +35,7 @@ interface Labelled {
 export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor {
   const { terms, output } = parse(equation, operands);
   checkSizes(equation, terms, operands);
-  return composite(operands, () => {
+  return composite(together("einsum", operands), () => {
     let rest = terms.map((labels, i) => withDiagonals({ x: operands[i] as Tensor, labels }));
     while (rest.length > 1) {
       const [first, second, ...others] = rest as [Labelled, Labelled, ...Labelled[]];

@@ -58,7 +58,8 @@ export function callElementwise(
     if (typeof operand === "number") continue;
     checkTensor(spec.name, operand);
     const dtype = operand.view.dtype;
-    promoted = promoted === undefined || promoted === dtype ? dtype : promoteTypes(promoted, dtype);
+    promoted =
+      promoted === undefined || promoted === dtype ? dtype : promoteTypes(promoted, dtype, spec.name);
   }
   if (promoted === undefined) {
     throw new DTypeError(`${spec.name}: expected a tensor, got only numbers. Make one with tensor(…).`);

@@ -1,13 +1,13 @@
 import { broadcastShapes, sameShape, showShape } from "../backend/geometry.ts";
 import { makeView, type Shape, type View } from "../backend/view.ts";
-import { DTYPES, type DType } from "../dtype.ts";
+import { checkDType, DTYPES, type DType } from "../dtype.ts";
 import { ArithmeticError, DTypeError, IndexError, ShapeError } from "../errors.ts";
 import type { Device } from "../runtime/device.ts";
 import type { Expr } from "../scalar/expr.ts";
 import * as s from "../scalar/expr.ts";
 import { type Program, program } from "../scalar/program.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { apply, composite } from "./apply.ts";
+import { apply, composite, together } from "./apply.ts";
 import { equal } from "./binary.ts";
 import { arange } from "./create.ts";
 import { runFused } from "./fused.ts";
@@ -15,7 +15,7 @@ import type { Gradient, Op } from "./op.ts";
 import { checkAxis, checkInteger, checkOptions, checkTensor } from "./options.ts";
 import { copied, expandTo, filled, guarded, identityProgram } from "./programs.ts";
 import { allocate, distinctBuffers, execute, operands, runMap } from "./run.ts";
-import { cast, castTo } from "./select.ts";
+import { castTo } from "./select.ts";
 import { reshape, slice } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
 
@@ -137,7 +137,6 @@ export function checkedIndex(op: string, index: Tensor, size: number, ignore?: n
       `${op}: the index must be an integer tensor, got ${index.dtype}. Convert with index.cast("i32").`,
     );
   }
-  index.assertAlive(op);
   const at = castTo(index, "i32");
   const range = index.storage.range;
   if (range !== undefined && range[0] >= 0 && range[1] < size) return at;
@@ -173,17 +172,16 @@ export function checkedIndex(op: string, index: Tensor, size: number, ignore?: n
  * result's shape; its other sizes are at most those of x.
  */
 export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
-  checkTensor("gather", x);
+  const inputs = together("gather", [x, index]);
   const along = checkAxis("gather", axis, x.rank);
   refuseIndexShape("gather", x, index, along);
-  return composite([x, index], () => {
+  return composite(inputs, () => {
     const at = checkedIndex("gather", index, x.shape[along] as number);
     return apply(GATHER, [x, at], { axis: along })[0] as Tensor;
   });
 }
 
 function refuseIndexShape(op: string, x: Tensor, index: Tensor, along: number): void {
-  checkTensor(op, index);
   const fits =
     index.rank === x.rank &&
     index.shape.every((size, axis) => axis === along || size <= (x.shape[axis] as number));
@@ -196,16 +194,16 @@ function refuseIndexShape(op: string, x: Tensor, index: Tensor, along: number): 
 
 /** Whole slices of x at positions along an axis, given as a vector: the result has `index.size` of them. */
 export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
-  checkTensor("indexSelect", x);
-  checkTensor("indexSelect", index);
   return selectSlices("indexSelect", x, axis, index);
 }
 
-function selectSlices(op: string, x: Tensor, axis: number, index: Tensor): Tensor {
+/** {@link indexSelect} for an operation that names itself in errors. */
+export function selectSlices(op: string, x: Tensor, axis: number, index: Tensor): Tensor {
+  const inputs = together(op, [x, index]);
   const along = checkAxis(op, axis, x.rank);
   if (index.rank !== 1)
     throw new ShapeError(`${op}: the index must be a vector, got ${showShape(index.shape)}.`);
-  return composite([x, index], () => {
+  return composite(inputs, () => {
     const at = checkedIndex(op, index, x.shape[along] as number);
     const shape = x.shape.map((size, position) => (position === along ? index.size : size));
     const lifted = withUnitDims(
@@ -218,9 +216,7 @@ function selectSlices(op: string, x: Tensor, axis: number, index: Tensor): Tenso
 
 /** Values of x, read as if flat, at positions of any shape. */
 export function take(x: Tensor, index: Tensor): Tensor {
-  checkTensor("take", x);
-  checkTensor("take", index);
-  return composite([x, index], () =>
+  return composite(together("take", [x, index]), () =>
     reshape(selectSlices("take", reshape(x, [x.size]), 0, reshape(index, [index.size])), index.shape),
   );
 }
@@ -263,12 +259,11 @@ const EMBEDDING_GRAD: Op<TableAttributes> = {
 
 /** Rows of a table `[count, width]` at indices of any shape: result `[…, width]`. Repeated rows add up in the gradient. */
 export function embedding(table: Tensor, index: Tensor): Tensor {
-  checkTensor("embedding", table);
-  checkTensor("embedding", index);
+  const inputs = together("embedding", [table, index]);
   if (table.rank !== 2)
     throw new ShapeError(`embedding: the table must be [count, width], got ${showShape(table.shape)}.`);
   const [count, width] = table.shape as [number, number];
-  return composite([table, index], () => {
+  return composite(inputs, () => {
     const at = checkedIndex("embedding", reshape(index, [index.size]), count);
     const rows = expandTo(withUnitDims(at, [at.size, 1]), [at.size, width]);
     return reshape(apply(EMBEDDING, [table, rows], { axis: 0 })[0] as Tensor, [...index.shape, width]);
@@ -289,11 +284,10 @@ function fitSource(op: string, source: Tensor, shape: Shape): Tensor {
 }
 
 function scatterWith(op: Op<AxisAttributes>, x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
-  checkTensor(op.name, x);
+  const inputs = together(op.name, [x, index, source]);
   const along = checkAxis(op.name, axis, x.rank);
   refuseIndexShape(op.name, x, index, along);
-  checkTensor(op.name, source);
-  return composite([x, index, source], () => {
+  return composite(inputs, () => {
     const at = checkedIndex(op.name, index, x.shape[along] as number);
     const updates = castTo(fitSource(op.name, source, index.shape), x.dtype);
     return apply(op, [x, at, updates], { axis: along })[0] as Tensor;
@@ -312,7 +306,7 @@ export function scatter(x: Tensor, axis: number, index: Tensor, source: Tensor):
 
 /** x with whole slices of `source` added along an axis at positions given as a vector. */
 export function indexAdd(x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
-  for (const operand of [x, index, source]) checkTensor("indexAdd", operand);
+  const given = together("indexAdd", [x, index, source]);
   const along = checkAxis("indexAdd", axis, x.rank);
   const expected = x.shape.map((size, position) => (position === along ? index.size : size));
   if (index.rank !== 1 || !sameShape(source.shape, expected)) {
@@ -321,7 +315,7 @@ export function indexAdd(x: Tensor, axis: number, index: Tensor, source: Tensor)
         `${showShape(expected)}, got ${showShape(index.shape)} and ${showShape(source.shape)}.`,
     );
   }
-  return composite([x, index, source], () => {
+  return composite(given, () => {
     const at = checkedIndex("indexAdd", index, x.shape[along] as number);
     const lifted = withUnitDims(
       at,
@@ -337,10 +331,12 @@ export function oneHot(index: Tensor, classes: number, options: { readonly dtype
   checkTensor("oneHot", index);
   checkInteger("oneHot", "classes", classes, 1);
   checkOptions("oneHot", options, ["dtype"]);
+  const { dtype = "i32" } = options;
+  checkDType("oneHot", dtype);
   return composite([index], () => {
     const at = checkedIndex("oneHot", index, classes);
     const positions = arange(0, classes, 1, { dtype: "i32", backend: index.backend });
-    return cast(equal(withUnitDims(at, [...index.shape, 1]), positions), options.dtype ?? "i32");
+    return castTo(equal(withUnitDims(at, [...index.shape, 1]), positions), dtype);
   });
 }
 

@@ -6,7 +6,7 @@ import { ShapeError } from "../errors.ts";
 import type { Device } from "../runtime/device.ts";
 import * as s from "../scalar/expr.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { apply, composite } from "./apply.ts";
+import { apply, composite, together } from "./apply.ts";
 import { add, mul, sub } from "./binary.ts";
 import { callElementwise, type Elementwise, elementwise } from "./elementwise.ts";
 import { runFused } from "./fused.ts";
@@ -200,9 +200,9 @@ function normalize(op: string, centered: boolean, x: Tensor, options: LayerNormO
   const { weight, bias } = options;
   const affine = [...(weight === undefined ? [] : [weight]), ...(bias === undefined ? [] : [bias])];
   const attributes = { centered, weight: weight !== undefined, bias: bias !== undefined, eps };
-  const inputs = [x, ...affine];
+  const inputs = together(op, [x, ...affine]);
   return composite(inputs, () => {
-    const dtype = inputs.map((input) => input.dtype).reduce(promoteTypes);
+    const dtype = inputs.map((input) => input.dtype).reduce((a, b) => promoteTypes(a, b, op));
     const width = sizeOf(trailing);
     const lead = x.shape.slice(0, x.rank - trailing.length);
     const rows = reshape(castTo(x, dtype), [...lead, width]);

@@ -4,10 +4,9 @@ import { type Shape, sizeOf } from "../backend/view.ts";
 import { DTYPES, promoteTypes } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { apply, composite } from "./apply.ts";
+import { apply, composite, together } from "./apply.ts";
 import { add, mul } from "./binary.ts";
 import type { Op } from "./op.ts";
-import { checkTensor } from "./options.ts";
 import { fillProgram, guarded, sumToShape } from "./programs.ts";
 import { sum } from "./reduce.ts";
 import { allocate, execute, operands, runMap } from "./run.ts";
@@ -66,8 +65,7 @@ function product(a: Tensor, b: Tensor): Tensor {
  * the right a column, and its dimension is dropped from the result. 16-bit floats accumulate in f32.
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
-  checkTensor("matmul", a);
-  checkTensor("matmul", b);
+  const inputs = together("matmul", [a, b]);
   if (a.rank === 0 || b.rank === 0) {
     throw new ShapeError(
       `matmul: needs at least one dimension each, got ${showShape(a.shape)} and ${showShape(b.shape)}. Use mul for scalars.`,
@@ -81,11 +79,11 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
         `${b.rank > 1 ? "second to last" : "only"} one of the second (${facing}).`,
     );
   }
-  const dtype = promoteTypes(a.dtype, b.dtype);
+  const dtype = promoteTypes(a.dtype, b.dtype, "matmul");
   if (dtype === "bool") throw new DTypeError("matmul: takes numbers, got bool. Convert with x.cast(…).");
   // The common case is one operation; only the others need temporaries.
   if (a.rank === 2 && b.rank === 2 && a.dtype === b.dtype) return product(a, b);
-  return composite([a, b], () => {
+  return composite(inputs, () => {
     const left = castTo(a.rank === 1 ? withUnitDims(a, [1, inner]) : a, dtype);
     const right = keepsWeights(a, b) ? b : castTo(b.rank === 1 ? withUnitDims(b, [inner, 1]) : b, dtype);
     const result = foldBatch(left, right) ?? product(left, right);
@@ -117,35 +115,35 @@ function foldBatch(left: Tensor, right: Tensor): Tensor | undefined {
 
 /** Inner product of two vectors. */
 export function dot(a: Tensor, b: Tensor): Tensor {
-  checkTensor("dot", a);
-  checkTensor("dot", b);
-  if (a.rank !== 1 || b.rank !== 1)
-    throw new ShapeError(`dot: needs two vectors, got ${showShape(a.shape)} and ${showShape(b.shape)}.`);
-  return composite([a, b], () => sum(mul(a, b)));
+  const inputs = together("dot", [a, b]);
+  if (a.rank !== 1 || b.rank !== 1 || (a.size !== b.size && a.size !== 1 && b.size !== 1)) {
+    throw new ShapeError(
+      `dot: needs two vectors of one size, got ${showShape(a.shape)} and ${showShape(b.shape)}.`,
+    );
+  }
+  return composite(inputs, () => sum(mul(a, b)));
 }
 
 /** Outer product of two vectors: `[n] x [m] -> [n, m]`. */
 export function outer(a: Tensor, b: Tensor): Tensor {
-  checkTensor("outer", a);
-  checkTensor("outer", b);
+  const inputs = together("outer", [a, b]);
   if (a.rank !== 1 || b.rank !== 1)
     throw new ShapeError(`outer: needs two vectors, got ${showShape(a.shape)} and ${showShape(b.shape)}.`);
-  return composite([a, b], () => mul(withUnitDims(a, [a.size, 1]), b));
+  return composite(inputs, () => mul(withUnitDims(a, [a.size, 1]), b));
 }
 
 /** x Wᵀ + b: x `[…, in]`, weight `[out, in]`, bias `[out]`, result `[…, out]`. */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
-  checkTensor("linear", x);
-  checkTensor("linear", weight);
-  if (bias !== undefined) checkTensor("linear", bias);
+  const inputs = together("linear", bias === undefined ? [x, weight] : [x, weight, bias]);
   if (weight.rank !== 2 || x.rank === 0 || x.shape.at(-1) !== weight.shape[1]) {
     throw new ShapeError(
       `linear: x ${showShape(x.shape)} does not fit weight ${showShape(weight.shape)}: expected x […, in] and weight [out, in].`,
     );
   }
-  const inputs = bias === undefined ? [x, weight] : [x, weight, bias];
   return composite(inputs, () => {
     const result = matmul(x, transpose(weight));
-    return bias === undefined ? result : add(result, bias);
+    if (bias === undefined) return result;
+    broadcastShapes("linear", result.shape, bias.shape);
+    return add(result, bias);
   });
 }

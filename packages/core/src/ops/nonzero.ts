@@ -2,7 +2,7 @@ import { broadcastShapes } from "../backend/geometry.ts";
 import type { Shape } from "../backend/view.ts";
 import { DTypeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { composite } from "./apply.ts";
+import { composite, together } from "./apply.ts";
 import { fromData } from "./create.ts";
 import { take } from "./index-ops.ts";
 import { checkTensor } from "./options.ts";
@@ -28,7 +28,6 @@ async function positionsOf(x: Tensor): Promise<Int32Array<ArrayBuffer>> {
 /** The indices of all elements that are not 0 (NaN is not), row-major: i32 `[count, rank]`. */
 export async function nonzero(x: Tensor): Promise<Tensor> {
   checkTensor("nonzero", x);
-  x.assertAlive("nonzero");
   const { shape, rank, backend } = x;
   const positions = await positionsOf(x);
   const indices = new Int32Array(positions.length * rank);
@@ -49,14 +48,12 @@ function coordinatesInto(indices: Int32Array, start: number, position: number, s
 
 /** The elements of x where the mask (bool) holds, as a vector, row-major. Both broadcast. */
 export async function maskedSelect(x: Tensor, mask: Tensor): Promise<Tensor> {
-  checkTensor("maskedSelect", x);
-  checkTensor("maskedSelect", mask);
+  together("maskedSelect", [x, mask]);
   if (mask.dtype !== "bool") {
     throw new DTypeError(
       `maskedSelect: the mask must be bool, got ${mask.dtype}. Compare first, for example x.greater(0).`,
     );
   }
-  x.assertAlive("maskedSelect");
   const shape = broadcastShapes("maskedSelect", x.shape, mask.shape);
   const wide = expandTo(mask, shape);
   let positions: Int32Array<ArrayBuffer>;

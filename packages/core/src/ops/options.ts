@@ -1,5 +1,6 @@
 import { type DType, isFloat } from "../dtype.ts";
 import { DTypeError, IndexError, OptionError, ShapeError } from "../errors.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 
 /** A value of any kind, for messages. */
 export function show(value: unknown): string {
@@ -12,13 +13,16 @@ export function show(value: unknown): string {
 }
 
 /**
- * Refuses what is not a tensor. Operations that look at an operand before they hand it to `apply` call this first.
+ * Refuses what is not a tensor, or ended. Operations that look at an operand, or call others with it, call this first:
+ * the message names what was called.
  * @param as what it was to be, where its position does not tell, like " as bias"
- * @throws DTypeError
+ * @throws DTypeError, LifetimeError
  */
 export function checkTensor(op: string, x: unknown, as = ""): void {
-  if (typeof x === "object" && x !== null && (x as { view?: unknown }).view !== undefined) return;
-  throw new DTypeError(`${op}: expected a tensor${as}, got ${show(x)}. Make one with tensor(…).`);
+  const given = x as Tensor | null | undefined;
+  if (given?.assertAlive === undefined)
+    throw new DTypeError(`${op}: expected a tensor${as}, got ${show(x)}. Make one with tensor(…).`);
+  given.assertAlive(op);
 }
 
 /** Refuses what is not a tensor of a float dtype. */

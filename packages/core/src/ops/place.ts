@@ -4,9 +4,9 @@ import { DTYPES, type DType, promoteTypes } from "../dtype.ts";
 import { ShapeError } from "../errors.ts";
 import type { Device } from "../runtime/device.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { apply, composite } from "./apply.ts";
+import { apply, composite, together } from "./apply.ts";
 import type { Op } from "./op.ts";
-import { checkAxis, checkList, checkTensor } from "./options.ts";
+import { checkAxis, checkList } from "./options.ts";
 import { fillProgram, guarded, identityProgram } from "./programs.ts";
 import { allocate, runMap } from "./run.ts";
 import { castTo } from "./select.ts";
@@ -75,9 +75,9 @@ export function place(x: Tensor, shape: Shape, part: Part, fill = 0): Tensor {
   return apply(PLACE, [x], { shape, dtype: x.dtype, parts: [part], fill })[0] as Tensor;
 }
 
-function checkTensors(op: string, tensors: unknown): void {
+function checkTensors(op: string, tensors: readonly Tensor[]): void {
   checkList(op, "the tensors", tensors);
-  for (const one of tensors as readonly unknown[]) checkTensor(op, one);
+  together(op, tensors);
 }
 
 /** Joins tensors along a dimension (default 0). All other sizes must be equal; dtypes promote. */
@@ -86,7 +86,10 @@ export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
   const first = tensors[0];
   if (first === undefined) throw new ShapeError("concat: needs at least one tensor.");
   const along = checkAxis("concat", axis, first.rank);
-  const dtype = tensors.reduce<DType>((common, tensor) => promoteTypes(common, tensor.dtype), first.dtype);
+  const dtype = tensors.reduce<DType>(
+    (common, tensor) => promoteTypes(common, tensor.dtype, "concat"),
+    first.dtype,
+  );
   let total = 0;
   const parts = tensors.map((tensor, index): Part => {
     const fits =

@@ -1,4 +1,4 @@
-import { showShape } from "../backend/geometry.ts";
+import { sameShape, showShape } from "../backend/geometry.ts";
 import { type Shape, sizeOf } from "../backend/view.ts";
 import { cached } from "../cache.ts";
 import { type ComputeDType, DTYPES, type DType } from "../dtype.ts";
@@ -7,7 +7,7 @@ import * as s from "../scalar/expr.ts";
 import { type Program, program } from "../scalar/program.ts";
 import type { HostArray } from "../tensor/host.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { apply, composite } from "./apply.ts";
+import { apply, composite, together } from "./apply.ts";
 import { type CreateOptions, isHostArray, resolveCreate, upload } from "./create.ts";
 import { runFused } from "./fused.ts";
 import { matmul } from "./matmul.ts";
@@ -99,6 +99,13 @@ function checkQuantized(op: string, x: QuantizedTensor): void {
   if (!FORMATS.includes(format) || !Array.isArray(shape) || bytes === undefined)
     throw new DTypeError(`${op}: expected a quantised tensor, got ${show(x)}. Make one with quantize(…).`);
   checkTensor(op, bytes);
+  const { rows, width } = rowsOf(op, shape);
+  const held = [rows, blockBytes(format, width)];
+  if (bytes.dtype !== "u8" || !sameShape(bytes.shape, held)) {
+    throw new ShapeError(
+      `${op}: the bytes of a ${format} tensor ${showShape(shape)} must be u8 ${showShape(held)}, got ${bytes.dtype} ${showShape(bytes.shape)}.`,
+    );
+  }
 }
 
 function stored(
@@ -224,7 +231,7 @@ export function quantizedMatmul(x: Tensor, weight: QuantizedTensor): Tensor {
     );
   }
   const { format, bytes } = weight;
-  return composite([x, bytes], () => {
+  return composite(together("quantizedMatmul", [x, bytes]), () => {
     const lead = x.shape.slice(0, -1);
     const rows = reshape(x, [sizeOf(lead), inner]);
     const result = apply(QUANTIZED_MATMUL, [rows, bytes], { format, inner, columns })[0] as Tensor;

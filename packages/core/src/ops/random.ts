@@ -72,6 +72,7 @@ export function generator(): Generator {
 
 /** Seeds the default generator. */
 export function manualSeed(seed: number): void {
+  checkInteger("manualSeed", "seed", seed, 0);
   defaultGenerator = new Generator(seed);
 }
 
@@ -136,11 +137,12 @@ const randnProgram: (dtype: ComputeDType) => Program = /* @__PURE__ */ perDType(
 );
 
 /** The generator that options name, or the default one. */
-function sourceOf(op: string, options: RandomOptions): Generator {
+export function sourceOf(op: string, options: { readonly generator?: Generator }): Generator {
   return checkGenerator(op, options.generator ?? generator());
 }
 
-function checkGenerator(op: string, source: Generator): Generator {
+/** Refuses what is no generator. @throws OptionError */
+export function checkGenerator(op: string, source: Generator): Generator {
   if (!(source instanceof Generator)) {
     throw new OptionError(
       `${op}: expected a random generator, as new Generator(seed) gives, got ${show(source)}.`,

@@ -54,7 +54,6 @@ interface Plan {
 function plan(op: string, x: Tensor, options: ReduceOptions, extra: readonly string[] = []): Plan {
   checkTensor(op, x);
   checkOptions(op, options, [...REDUCE_OPTIONS, ...extra]);
-  x.assertAlive(op);
   const axes = checkAxes(op, options.axis, x.rank);
   const kept = keptShape(x.shape, axes);
   const shape =

@@ -5,7 +5,7 @@ import { DTYPES, type DType, isFloat } from "../dtype.ts";
 import { DTypeError, OptionError, ShapeError } from "../errors.ts";
 import { hostArray } from "../tensor/host.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { apply, composite } from "./apply.ts";
+import { apply, composite, together } from "./apply.ts";
 import { add, mul, sub } from "./binary.ts";
 import { resolveCreate, upload } from "./create.ts";
 import { runFused } from "./fused.ts";
@@ -105,31 +105,37 @@ const ROPE: Op<RopeAttributes> = {
 
 /** Angle that each pair of a head turns by from one position to the next, in radians. */
 export function ropeFrequencies(headDim: number, options: RopeFrequencies = {}): readonly number[] {
-  checkHeadDim("ropeFrequencies", headDim);
   checkOptions("ropeFrequencies", options, ["base", "scaling"]);
-  const { base = 10000, scaling } = options;
-  checkNumber("rope", "base", base, Number.MIN_VALUE, Number.MAX_VALUE);
+  return frequenciesOf("ropeFrequencies", headDim, options);
+}
+
+function frequenciesOf(
+  op: string,
+  headDim: number,
+  { base = 10000, scaling }: RopeFrequencies,
+): readonly number[] {
+  checkHeadDim(op, headDim);
+  checkNumber(op, "base", base, Number.MIN_VALUE, Number.MAX_VALUE);
   const plain = Array.from({ length: headDim / 2 }, (_, pair) => base ** ((-2 * pair) / headDim));
-  return scaling === undefined ? plain : scaled(plain, scaling);
+  return scaling === undefined ? plain : scaled(op, plain, scaling);
 }
 
 const SCALING_OPTIONS = ["type", "factor", "lowFrequencyFactor", "highFrequencyFactor", "originalContext"];
 
-function scaled(frequencies: readonly number[], scaling: RopeScaling): readonly number[] {
-  checkOptions("rope scaling", scaling ?? null, SCALING_OPTIONS);
-  checkChoice("rope", "scaling.type", scaling.type, ["linear", "llama3"]);
+function scaled(op: string, frequencies: readonly number[], scaling: RopeScaling): readonly number[] {
+  checkOptions(`${op}: scaling`, scaling ?? null, SCALING_OPTIONS);
+  checkChoice(op, "scaling.type", scaling.type, ["linear", "llama3"]);
   const { factor } = scaling;
-  checkNumber("rope", "scaling.factor", factor, 1, Number.MAX_VALUE);
+  checkNumber(op, "scaling.factor", factor, 1, Number.MAX_VALUE);
   if (scaling.type === "linear") {
-    checkOptions("rope scaling", scaling, ["type", "factor"]);
+    checkOptions(`${op}: scaling`, scaling, ["type", "factor"]);
     return frequencies.map((frequency) => frequency / factor);
   }
   const { lowFrequencyFactor: low = 1, highFrequencyFactor: high = 4, originalContext = 8192 } = scaling;
-  for (const [name, value] of Object.entries({ low, high, originalContext }))
-    checkNumber("rope", name, value);
+  for (const [name, value] of Object.entries({ low, high, originalContext })) checkNumber(op, name, value);
   if (!(low > 0 && high > low && originalContext > 0)) {
     throw new OptionError(
-      `rope: scaling needs 0 < lowFrequencyFactor < highFrequencyFactor and originalContext > 0, got ${low}, ${high} and ${originalContext}.`,
+      `${op}: scaling needs 0 < lowFrequencyFactor < highFrequencyFactor and originalContext > 0, got ${low}, ${high} and ${originalContext}.`,
     );
   }
   return frequencies.map((frequency) => {
@@ -152,15 +158,16 @@ function checkHeadDim(op: string, headDim: number): void {
  */
 export function ropeTables(positions: number, headDim: number, options: RopeTableOptions = {}): RopeTables {
   checkOptions("ropeTables", options, ["base", "scaling", "offset", "dtype", "backend"]);
+  return tablesOf("ropeTables", positions, headDim, options);
+}
+
+function tablesOf(op: string, positions: number, headDim: number, options: RopeTableOptions): RopeTables {
   const { base, scaling, offset = 0, ...create } = options;
-  const { device, dtype } = resolveCreate("ropeTables", create, "f32");
-  if (!isFloat(dtype)) throw new DTypeError(`ropeTables: needs a float dtype, got ${dtype}.`);
-  checkInteger("ropeTables", "positions", positions, 0);
-  checkInteger("ropeTables", "offset", offset, 0);
-  const frequencies = ropeFrequencies(headDim, {
-    ...(base !== undefined && { base }),
-    ...(scaling !== undefined && { scaling }),
-  });
+  const { device, dtype } = resolveCreate(op, create, "f32");
+  if (!isFloat(dtype)) throw new DTypeError(`${op}: needs a float dtype, got ${dtype}.`);
+  checkInteger(op, "positions", positions, 0);
+  checkInteger(op, "offset", offset, 0);
+  const frequencies = frequenciesOf(op, headDim, options);
   const half = frequencies.length;
   const [cos, sin] = [hostArray(dtype, positions * half), hostArray(dtype, positions * half)];
   for (let position = 0; position < positions; position++) {
@@ -172,8 +179,8 @@ export function ropeTables(positions: number, headDim: number, options: RopeTabl
   }
   const shape = [positions, half];
   return {
-    cos: upload("ropeTables", device, cos, shape, dtype),
-    sin: upload("ropeTables", device, sin, shape, dtype),
+    cos: upload(op, device, cos, shape, dtype),
+    sin: upload(op, device, sin, shape, dtype),
   };
 }
 
@@ -182,7 +189,7 @@ function tablesFor(x: Tensor, { tables, offset = 0, base, scaling }: RopeOptions
   const [positions, headDim] = x.shape.slice(-2) as [number, number];
   const dtype = DTYPES[x.dtype].compute;
   if (tables === undefined) {
-    return ropeTables(positions, headDim, {
+    return tablesOf("rope", positions, headDim, {
       offset,
       dtype,
       backend: x.backend,
@@ -223,7 +230,7 @@ export function rope(x: Tensor, options: RopeOptions = {}): Tensor {
   checkHeadDim("rope", x.shape.at(-1) as number);
   checkInteger("rope", "offset", options.offset ?? 0, 0);
   const { tables, interleaved = false } = options;
-  return composite(tables === undefined ? [x] : [x, tables.cos, tables.sin], () => {
+  return composite(together("rope", tables === undefined ? [x] : [x, tables.cos, tables.sin]), () => {
     const { cos, sin } = tablesFor(x, options);
     return apply(ROPE, [x, cos, sin], { interleaved, inverse: false })[0] as Tensor;
   });

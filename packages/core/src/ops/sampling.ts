@@ -13,7 +13,7 @@ import { type UnaryFunction, unary } from "./elementwise.ts";
 import type { Op } from "./op.ts";
 import { checkAxis, checkFloat, checkInteger, checkNumber, checkOptions, checkTensor } from "./options.ts";
 import { type MapAttributes, mapOp, perDType } from "./programs.ts";
-import { type Generator, rand } from "./random.ts";
+import { type Generator, rand, sourceOf } from "./random.ts";
 import { argmax, argmin, min } from "./reduce.ts";
 import { castTo } from "./select.ts";
 import { softmax } from "./softmax.ts";
@@ -91,8 +91,7 @@ export function multinomial(probabilities: Tensor, count: number, options: Multi
     const weights = castTo(detach(probabilities), compute);
     const lead = shape.slice(0, -1);
     const runs = replacement ? [...lead, count, classes] : shape;
-    const source = options.generator === undefined ? {} : { generator: options.generator };
-    const u = rand(runs, { dtype: compute, backend, ...source });
+    const u = rand(runs, { dtype: compute, backend, generator: sourceOf("multinomial", options) });
     const against = replacement ? withUnitDims(weights, [...lead, 1, classes]) : weights;
     const attributes = { program: raceProgram(compute), params: [], dtypes: [compute] } as const;
     const times = apply(RACE, [u, against], attributes)[0] as Tensor;
@@ -125,16 +124,18 @@ const gumbel: UnaryFunction = /* @__PURE__ */ unary("gumbel", (u) =>
 export function gumbelSoftmax(logits: Tensor, options: GumbelSoftmaxOptions = {}): Tensor {
   checkFloat("gumbelSoftmax", logits);
   checkOptions("gumbelSoftmax", options, ["tau", "hard", "axis", "generator"]);
-  const { tau = 1, hard = false, generator } = options;
+  const { tau = 1, hard = false } = options;
   if (checkNumber("gumbelSoftmax", "tau", tau, 0) === 0)
     throw new OptionError("gumbelSoftmax: tau must be above 0.");
   const axis = checkAxis("gumbelSoftmax", options.axis ?? -1, logits.rank);
+  if (hard && logits.shape[axis] === 0)
+    throw new ShapeError(`gumbelSoftmax: shape ${showShape(logits.shape)} has no class to choose.`);
   return composite([logits], () => {
     const { shape, dtype, backend } = logits;
     const u = rand(shape, {
       dtype: dtype === "f64" ? "f64" : "f32",
       backend,
-      ...(generator && { generator }),
+      generator: sourceOf("gumbelSoftmax", options),
     });
     const soft = softmax(div(add(logits, castTo(gumbel(u), dtype)), tau), { axis });
     if (!hard) return soft;

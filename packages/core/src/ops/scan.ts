@@ -96,7 +96,6 @@ function along(
 ): Tensor {
   checkTensor(op, x);
   checkOptions(op, options, ["axis", "reverse"]);
-  x.assertAlive(op);
   const line = x.rank === 0 ? [1] : x.shape;
   const axis = checkAxis(op, options.axis ?? -1, line.length);
   return composite([x], () =>

@@ -6,7 +6,13 @@ import * as s from "../scalar/expr.ts";
 import { makeProgram, type Program } from "../scalar/program.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply } from "./apply.ts";
-import { callElementwise, type Elementwise, elementwise, type Operand } from "./elementwise.ts";
+import {
+  callElementwise,
+  type Elementwise,
+  type ElementwiseSpec,
+  elementwise,
+  type Operand,
+} from "./elementwise.ts";
 import type { Op } from "./op.ts";
 import { checkOptions, checkTensor, show } from "./options.ts";
 import { type MapAttributes, mapOp } from "./programs.ts";
@@ -46,35 +52,36 @@ export function castProgram(from: DType, to: DType): Program {
   });
 }
 
-const WHERE: Elementwise = /* @__PURE__ */ elementwise({
-  name: "where",
+const choose: ElementwiseSpec["body"] = ([mask, a, b]) =>
+  s.select(s.cast(mask as Expr, "bool"), a as Expr, b as Expr);
+const WHERE: Elementwise = /* @__PURE__ */ elementwise({ name: "where", result: "same", body: choose });
+const MASKED_FILL: Elementwise = /* @__PURE__ */ elementwise({
+  name: "maskedFill",
   result: "same",
-  body: ([mask, a, b]) => s.select(s.cast(mask as Expr, "bool"), a as Expr, b as Expr),
+  body: choose,
 });
+
+function checkMask(op: string, name: string, mask: Tensor): void {
+  checkTensor(op, mask);
+  if (mask.dtype !== "bool")
+    throw new DTypeError(
+      `${op}: the ${name} must be bool, got ${mask.dtype}. Compare first, for example x.greater(0).`,
+    );
+}
 
 /** a where the condition holds, b elsewhere. The condition is bool; all three broadcast. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
-  checkTensor("where", condition);
-  if (condition.dtype !== "bool") {
-    throw new DTypeError(
-      `where: the condition must be bool, got ${condition.dtype}. Compare first, for example x.greater(0).`,
-    );
-  }
+  checkMask("where", "condition", condition);
   return callElementwise(WHERE, [condition, a, b]);
 }
 
 /** x with `value` wherever the mask (bool, broadcast) holds. */
 export function maskedFill(x: Tensor, mask: Tensor, value: number): Tensor {
   checkTensor("maskedFill", x);
-  checkTensor("maskedFill", mask);
-  if (mask.dtype !== "bool") {
-    throw new DTypeError(
-      `maskedFill: the mask must be bool, got ${mask.dtype}. Compare first, for example x.greater(0).`,
-    );
-  }
+  checkMask("maskedFill", "mask", mask);
   if (typeof value !== "number")
     throw new OptionError(`maskedFill: value must be a number, got ${show(value)}.`);
-  return where(mask, value, x);
+  return callElementwise(MASKED_FILL, [mask, value, x]);
 }
 
 /** The integer of a dtype that is nearest to a whole number; fractions make a float of the integers anyway. */

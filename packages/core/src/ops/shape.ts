@@ -18,7 +18,7 @@ const RESHAPE: Op<{ readonly shape: Shape; readonly strides: readonly number[] }
 /** The same elements in row-major order under another shape; one size may be -1. Copies only where strides force it. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   checkTensor("reshape", x);
-  checkList("reshape", "the shape", shape);
+  checkSizes("reshape", shape);
   const target = resolveShape(x, shape);
   const strides = reshapedStrides(x.view, target);
   if (strides !== undefined) return apply(RESHAPE, [x], { shape: target, strides })[0] as Tensor;
@@ -29,12 +29,15 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   return result;
 }
 
+/** Sizes of a shape to come, -1 standing for one that follows. */
+function checkSizes(op: string, shape: Shape): void {
+  checkList(op, "the shape", shape);
+  for (const size of shape) checkInteger(op, "each size", size, -1);
+}
+
 function resolveShape(x: Tensor, shape: Shape): Shape {
-  if (sizeOf(shape) === x.size && shape.every((size) => Number.isInteger(size) && size >= 0))
-    return shape.slice();
   const known = shape.filter((size) => size !== -1);
   const unknown = shape.length - known.length;
-  for (const size of known) checkInteger("reshape", "each size", size, 0);
   const product = sizeOf(known);
   if (unknown > 1) throw new ShapeError(`reshape: only one size may be -1, got ${showShape(shape)}.`);
   if (unknown === 1 && product > 0 && x.size % product === 0)
@@ -121,16 +124,14 @@ export function unsqueeze(x: Tensor, axis: number | readonly number[]): Tensor {
 /** Repeats dimensions of size 1 (and new leading ones) to a shape, -1 keeping a size. No copy. */
 export function expand(x: Tensor, shape: Shape): Tensor {
   checkTensor("expand", x);
-  checkList("expand", "the shape", shape);
+  checkSizes("expand", shape);
   const lead = shape.length - x.rank;
   const target = shape.map((size, axis) => (size === -1 ? (x.shape[axis - lead] ?? -1) : size));
   const fits =
     lead >= 0 &&
     target.every(
       (size, axis) =>
-        Number.isInteger(size) &&
-        size >= 0 &&
-        (axis < lead || x.shape[axis - lead] === size || x.shape[axis - lead] === 1),
+        size >= 0 && (axis < lead || x.shape[axis - lead] === size || x.shape[axis - lead] === 1),
     );
   if (!fits) throw new ShapeError(`expand: ${showShape(x.shape)} does not broadcast to ${showShape(shape)}.`);
   return ownResult(x, expandTo(x, target));
@@ -198,10 +199,15 @@ function cutLayout(view: View, cuts: readonly Cut[]): Layout {
  * ```
  */
 export function slice(x: Tensor, ...indices: SliceIndex[]): Tensor {
-  checkTensor("slice", x);
+  return sliceFor("slice", x, indices);
+}
+
+/** {@link slice} for an operation that names itself in errors. */
+export function sliceFor(op: string, x: Tensor, indices: readonly SliceIndex[]): Tensor {
+  checkTensor(op, x);
   if (indices.length > x.rank)
-    throw new IndexError(`slice: ${indices.length} indices for a tensor of shape ${showShape(x.shape)}.`);
-  const cuts = x.shape.map((size, axis) => resolveCut(indices[axis] ?? null, size, axis));
+    throw new IndexError(`${op}: ${indices.length} indices for a tensor of shape ${showShape(x.shape)}.`);
+  const cuts = x.shape.map((size, axis) => resolveCut(op, indices[axis] ?? null, size, axis));
   const dropped = cuts.flatMap((_, axis) => (typeof indices[axis] === "number" ? [axis] : []));
   const whole = cuts.every(
     ({ start, step, size }, axis) => start === 0 && step === 1 && size === x.shape[axis],
@@ -210,18 +216,18 @@ export function slice(x: Tensor, ...indices: SliceIndex[]): Tensor {
   return apply(SLICE, [x], { cuts, dropped })[0] as Tensor;
 }
 
-function resolveCut(index: SliceIndex, size: number, axis: number): Cut {
+function resolveCut(op: string, index: SliceIndex, size: number, axis: number): Cut {
   if (index === null) return { start: 0, step: 1, size };
   if (typeof index === "number") {
     const start = index < 0 ? index + size : index;
     if (!Number.isInteger(index) || start < 0 || start >= size) {
-      throw new IndexError(`slice: position ${index} is outside dimension ${axis} of size ${size}.`);
+      throw new IndexError(`${op}: position ${index} is outside dimension ${axis} of size ${size}.`);
     }
     return { start, step: 1, size: 1 };
   }
-  const { start, end, step = 1 } = resolveSlice(index, axis);
+  const { start, end, step = 1 } = resolveSlice(op, index, axis);
   if (!Number.isInteger(step) || step === 0)
-    throw new OptionError(`slice: step must be a whole number other than 0, got ${show(step)}.`);
+    throw new OptionError(`${op}: step must be a whole number other than 0, got ${show(step)}.`);
   const clamp = (position: number, low: number, high: number): number =>
     Math.min(Math.max(position < 0 ? position + size : position, low), high);
   if (step > 0) {
@@ -234,19 +240,19 @@ function resolveCut(index: SliceIndex, size: number, axis: number): Cut {
   return { start: from, step, size: Math.max(0, Math.ceil((to - from) / step)) };
 }
 
-function resolveSlice(index: Exclude<SliceIndex, null | number>, axis: number): Slice {
+function resolveSlice(op: string, index: Exclude<SliceIndex, null | number>, axis: number): Slice {
   if (typeof index !== "object" || (isPair(index) && index.length !== 2)) {
     throw new OptionError(
-      `slice: dimension ${axis} takes null, a position, [start, end] or { start, end, step }, got ${show(index)}.`,
+      `${op}: dimension ${axis} takes null, a position, [start, end] or { start, end, step }, got ${show(index)}.`,
     );
   }
-  if (!isPair(index)) checkOptions("slice", index, ["start", "end", "step"]);
+  if (!isPair(index)) checkOptions(op, index, ["start", "end", "step"]);
   const range: Slice = isPair(index) ? { start: index[0], end: index[1] } : index;
   for (const name of ["start", "end"] as const) {
     const bound = range[name];
     if (bound !== undefined && !Number.isInteger(bound) && bound !== Infinity && bound !== -Infinity)
       throw new OptionError(
-        `slice: ${name} must be a whole number, got ${show(bound)} in dimension ${axis}.`,
+        `${op}: ${name} must be a whole number, got ${show(bound)} in dimension ${axis}.`,
       );
   }
   return range;

@@ -1,29 +1,33 @@
 import { broadcastShapes, sameShape, showShape } from "../backend/geometry.ts";
-import { OptionError, ShapeError } from "../errors.ts";
+import { DTypeError, OptionError, ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { relu } from "./activations.ts";
-import { composite } from "./apply.ts";
+import { composite, together } from "./apply.ts";
 import { add, div, equal, minimum, mul, sub } from "./binary.ts";
 import { type LossOptions, reduceLoss } from "./losses.ts";
 import { l2Normalize, type NormalizeOptions, norm } from "./norm.ts";
-import { checkAxis, checkNumber, checkOptions, checkTensor } from "./options.ts";
+import { checkAxis, checkFloat, checkNumber, checkOptions } from "./options.ts";
 import { expandTo } from "./programs.ts";
 import { sum } from "./reduce.ts";
 import { where } from "./select.ts";
 import { neg, sqrt, square } from "./unary.ts";
+
+function refuseBool(op: string, { dtype }: Tensor): void {
+  if (dtype === "bool") throw new DTypeError(`${op}: takes numbers, got bool. Convert with x.cast("f32").`);
+}
 
 /**
  * Cosine of the angle between the vectors of a and b along an axis (default 1, PyTorch's). Both broadcast. Vectors
  * shorter than `eps` (default 1e-8) count as that long.
  */
 export function cosineSimilarity(a: Tensor, b: Tensor, options: NormalizeOptions = {}): Tensor {
-  for (const x of [a, b]) checkTensor("cosineSimilarity", x);
+  for (const x of [a, b]) checkFloat("cosineSimilarity", x);
   checkOptions("cosineSimilarity", options, ["axis", "eps"]);
   const { eps = 1e-8 } = options;
   checkNumber("cosineSimilarity", "eps", eps, 0);
   const shape = broadcastShapes("cosineSimilarity", a.shape, b.shape);
   const axis = checkAxis("cosineSimilarity", options.axis ?? 1, shape.length);
-  return composite([a, b], () => {
+  return composite(together("cosineSimilarity", [a, b]), () => {
     const [left, right] = [a, b].map((x) => l2Normalize(expandTo(x, shape), { axis, eps }));
     return sum(mul(left as Tensor, right as Tensor), { axis });
   });
@@ -48,7 +52,8 @@ export function cosineEmbeddingLoss(
   target: Tensor,
   options: CosineEmbeddingOptions = {},
 ): Tensor {
-  for (const x of [a, b, target]) checkTensor("cosineEmbeddingLoss", x);
+  const inputs = together("cosineEmbeddingLoss", [a, b, target]);
+  for (const x of [a, b]) refuseBool("cosineEmbeddingLoss", x);
   checkOptions("cosineEmbeddingLoss", options, ["margin", "reduction"]);
   const { margin = 0 } = options;
   checkNumber("cosineEmbeddingLoss", "margin", margin, -1, 1);
@@ -62,7 +67,7 @@ export function cosineEmbeddingLoss(
         `${showShape(a.shape)}, ${showShape(b.shape)} and ${showShape(target.shape)}.`,
     );
   }
-  return composite([a, b, target], () => {
+  return composite(inputs, () => {
     const along = { axis: -1 };
     const [left, right] = [a, b].map((x) => add(sum(square(x), along), SQUARE_EPSILON));
     const cosine = div(sum(mul(a, b), along), sqrt(mul(left as Tensor, right as Tensor)));
@@ -90,12 +95,14 @@ export function tripletMarginLoss(
   negative: Tensor,
   options: TripletOptions = {},
 ): Tensor {
-  for (const x of [anchor, positive, negative]) checkTensor("tripletMarginLoss", x);
+  const inputs = together("tripletMarginLoss", [anchor, positive, negative]);
+  for (const x of inputs) refuseBool("tripletMarginLoss", x);
   checkOptions("tripletMarginLoss", options, ["margin", "p", "eps", "swap", "reduction"]);
   const { margin = 1, p = 2, eps = 1e-6, swap = false } = options;
   if (checkNumber("tripletMarginLoss", "margin", margin, 0) === 0)
     throw new OptionError("tripletMarginLoss: margin must be above 0.");
   checkNumber("tripletMarginLoss", "eps", eps);
+  checkNumber("tripletMarginLoss", "p", p);
   if (anchor.rank === 0) throw new ShapeError("tripletMarginLoss: takes vectors, got scalars.");
   for (const other of [positive, negative]) {
     if (!sameShape(anchor.shape, other.shape)) {
@@ -104,7 +111,7 @@ export function tripletMarginLoss(
       );
     }
   }
-  return composite([anchor, positive, negative], () => {
+  return composite(inputs, () => {
     const distance = (a: Tensor, b: Tensor): Tensor => norm(add(sub(a, b), eps), { p, axis: -1 });
     const far = distance(anchor, negative);
     const nearest = swap ? minimum(far, distance(positive, negative)) : far;

@@ -61,7 +61,6 @@ const SORT: Op<SortCall["attributes"]> = {
 /** Sorts along one axis of x; a scalar is a line of one element. Only the first `k` are given, where told. */
 function sorted(op: string, x: Tensor, axis: number | undefined, descending: boolean, k?: number): Sorted {
   checkTensor(op, x);
-  x.assertAlive(op);
   const shape = x.rank === 0 ? [1] : x.shape;
   const along = checkAxis(op, axis ?? -1, shape.length);
   const length = shape[along] as number;

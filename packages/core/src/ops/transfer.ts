@@ -12,11 +12,10 @@ import { checkTensor } from "./options.ts";
  */
 export async function to<K>(x: Tensor<K>, backend: Backend): Promise<Tensor<K>> {
   checkTensor("to", x);
-  x.assertAlive("to");
   refuseGraph("to", x);
   if (x.backend === backend) return x;
   const values = await x.data();
-  const copy = upload("to", deviceOf(backend), values, x.shape, x.dtype);
+  const copy = upload("to", deviceOf(backend, "to"), values, x.shape, x.dtype);
   copy.leafGradient = x.leafGradient;
   return copy;
 }
@@ -44,14 +43,13 @@ export function follow(companion: Tensor, leader: Tensor): void {
  */
 export async function moveTo(x: Tensor, backend: Backend): Promise<void> {
   checkTensor("moveTo", x);
-  x.assertAlive("moveTo");
   refuseGraph("moveTo", x);
   if (x.backend !== backend) {
     const values = await x.data();
     x.assertAlive("moveTo");
     // The copy's block is taken over; its handle ends inside the scope.
     scope(() => {
-      const copy = upload(x.origin, deviceOf(backend), values, x.shape, x.dtype);
+      const copy = upload(x.origin, deviceOf(backend, "moveTo"), values, x.shape, x.dtype);
       const { owner, root } = x;
       owner?.abandon(x);
       x.storage.device.liveTensors--;

@@ -3,14 +3,13 @@ import type { MapManyCall } from "../backend/fused.ts";
 import { broadcastShapes, sameShape, showShape } from "../backend/geometry.ts";
 import type { BackendBuffer, View } from "../backend/view.ts";
 import { type ComputeDType, DTYPES } from "../dtype.ts";
-import { BackendError, GradientError, LifetimeError, ShapeError } from "../errors.ts";
+import { GradientError, LifetimeError, ShapeError } from "../errors.ts";
 import type { Expr } from "../scalar/expr.ts";
 import * as s from "../scalar/expr.ts";
 import { makeProgram, type Program } from "../scalar/program.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { apply, fusionMode } from "./apply.ts";
+import { apply, fusionMode, together } from "./apply.ts";
 import type { Op } from "./op.ts";
-import { checkTensor } from "./options.ts";
 import { identityProgram, type MapAttributes, mapOp } from "./programs.ts";
 import { allocate, distinctBuffers, runMap, withTemporaries } from "./run.ts";
 import { castProgram } from "./select.ts";
@@ -74,17 +73,10 @@ function checkUpdate(
     );
   }
   const first = state[0] as Tensor;
-  for (const tensor of [...state, ...inputs]) {
-    tensor.assertAlive(spec.name);
+  for (const tensor of together(spec.name, [...state, ...inputs])) {
     if (!sameShape(tensor.shape, first.shape)) {
       throw new ShapeError(
         `${spec.name}: all tensors must have the shape of the first, ${showShape(first.shape)}; got ${showShape(tensor.shape)}.`,
-      );
-    }
-    if (tensor.device !== first.device) {
-      throw new BackendError(
-        `${spec.name}: tensors live on ${first.device.label} and ${tensor.device.label}. Move them with moveTo first.`,
-        "NF_BACKEND_MIX",
       );
     }
   }
@@ -175,10 +167,7 @@ export function pureUpdate(
  * dtype is converted. No gradient flows through: a value that has one must be detached first.
  */
 export function assign(target: Tensor, value: Tensor): void {
-  checkTensor("assign", target);
-  checkTensor("assign", value);
-  target.assertAlive("assign");
-  value.assertAlive("assign");
+  together("assign", [target, value]);
   if (value.requiresGrad && gradientsEnabled()) {
     throw new GradientError(
       "assign: the value is part of a graph, and a write carries no gradient. Use value.detach() or noGrad(() => assign(…)).",
@@ -188,12 +177,6 @@ export function assign(target: Tensor, value: Tensor): void {
     throw new LifetimeError(
       `assign: the target is the result of "${target.origin}" on the tape. Write to leaves or detached tensors only.`,
       "NF_OVERWRITTEN",
-    );
-  }
-  if (target.device !== value.device) {
-    throw new BackendError(
-      `assign: target and value live on ${target.device.label} and ${value.device.label}. Move the value with await value.to(target.backend).`,
-      "NF_BACKEND_MIX",
     );
   }
   if (!sameShape(broadcastShapes("assign", target.shape, value.shape), target.shape)) {

@@ -3,6 +3,7 @@ import type { RequiredKernel } from "../backend/call.ts";
 import type { DType } from "../dtype.ts";
 import { BackendError } from "../errors.ts";
 import { Pool } from "../memory/pool.ts";
+import { show } from "../ops/options.ts";
 
 /** What core keeps for one backend: its pool and its counters. */
 export class Device {
@@ -39,20 +40,18 @@ const namesakes = new Map<string, number>();
 let current: Device | undefined;
 
 /** Refuses what is not a backend. @throws BackendError */
-function checkBackend(backend: unknown): void {
+function checkBackend(op: string, backend: unknown): void {
   const given = backend as Partial<Backend> | null | undefined;
   if (typeof given?.execute !== "function" || typeof given.allocate !== "function") {
-    throw new BackendError(
-      `Expected a backend (for use, or a promise of one) as createBackend() gives, got ${String(backend)}.`,
-    );
+    throw new BackendError(`${op}: expected a backend, as createBackend() gives, got ${show(backend)}.`);
   }
 }
 
-/** The device of a backend, made at first sight. */
-export function deviceOf(backend: Backend): Device {
+/** The device of a backend, made at first sight. @param op that was given the backend, for messages */
+export function deviceOf(backend: Backend, op = "use"): Device {
   let device = devices.get(backend);
   if (device === undefined) {
-    checkBackend(backend);
+    checkBackend(op, backend);
     const count = (namesakes.get(backend.name) ?? 0) + 1;
     namesakes.set(backend.name, count);
     device = new Device(backend, count === 1 ? backend.name : `${backend.name}#${count}`);

@@ -41,7 +41,7 @@ export interface MemoryReport {
 
 /** Live memory, peaks and leaks of a backend (default the one in use). */
 export function memory(backend?: Backend): MemoryReport {
-  const device = backend === undefined ? currentDevice() : deviceOf(backend);
+  const device = backend === undefined ? currentDevice() : deviceOf(backend, "memory");
   const { pool } = device;
   return {
     backend: device.label,
@@ -57,10 +57,10 @@ export function memory(backend?: Backend): MemoryReport {
 
 /** Starts the measurement of peak bytes anew. */
 export function resetPeakMemory(backend?: Backend): void {
-  (backend === undefined ? currentDevice() : deviceOf(backend)).pool.resetPeak();
+  (backend === undefined ? currentDevice() : deviceOf(backend, "resetPeakMemory")).pool.resetPeak();
 }
 
 /** Gives memory at rest in the pool back to the backend. */
 export function releaseMemory(backend?: Backend): void {
-  (backend === undefined ? currentDevice() : deviceOf(backend)).pool.trim();
+  (backend === undefined ? currentDevice() : deviceOf(backend, "releaseMemory")).pool.trim();
 }

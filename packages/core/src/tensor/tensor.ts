@@ -234,7 +234,11 @@ export class Tensor<K = unknown> implements Kinded<K> {
 
   /** @internal @throws LifetimeError naming the operation that wants it. */
   assertAlive(op: string): void {
-    if (this.ended !== undefined) throw deadTensor(op, this);
+    if (this.ended === undefined) return;
+    throw new LifetimeError(
+      `${op}: the result of "${this.origin}" of shape [${this.shape.join(", ")}] was ended because ${this.ended}. ` +
+        "To use a tensor longer, call .keep() on it before (and .dispose() when done), or read it with await x.data() in time.",
+    );
   }
 
   /** As NumPy prints it, with shape, dtype and backend. */
@@ -244,20 +248,13 @@ export class Tensor<K = unknown> implements Kinded<K> {
     if (this.isDisposed) return `Tensor(<disposed: ${this.ended}>, ${facts})`;
     const readable = this.backend.readSync !== undefined && this.backend.capabilities.readSync;
     const values = readable ? formatValues(this.dataSync(), this.shape, this.dtype) : "<await data()>";
-    return `Tensor(${values.replaceAll("\n", "\n       ")}, ${facts}${gradient})`;
+    // Blank lines between matrices stay empty.
+    return `Tensor(${values.replace(/\n(?!\n)/g, "\n       ")}, ${facts}${gradient})`;
   }
 }
 
 /** The operations that are methods as well; see {@link TensorMethods}. */
 export interface Tensor<K = unknown> extends TensorMethods {}
-
-/** The error of a use after death. */
-export function deadTensor(op: string, tensor: Tensor): LifetimeError {
-  return new LifetimeError(
-    `${op}: the result of "${tensor.origin}" of shape [${tensor.shape.join(", ")}] was ended because ${tensor.ended}. ` +
-      "To use a tensor longer, call .keep() on it before (and .dispose() when done), or read it with await x.data() in time.",
-  );
-}
 
 function rowMajor(bytes: Uint8Array, view: View, first: number): HostArray {
   const stretch = decode(bytes, view.dtype);

@@ -98,6 +98,20 @@ describe("the null backend", () => {
     expect(core.memory().liveBytes).toBe(0);
   });
 
+  it("has every kernel and every capability", async () => {
+    const { capabilities } = nullBackend({ matmulWeights: ["bf16"] });
+    expect(capabilities.matmulWeights).toEqual(["bf16"]);
+    expect(nullBackend().capabilities.matmulWeights).toEqual(["f16", "bf16"]);
+    // A 16-bit weight is multiplied as it is stored: no f32 copy of it is ever made.
+    const backend = await core.use(nullBackend());
+    const [x, weight] = [core.zeros([1, 64]), core.zeros([64, 64], { dtype: "bf16" })];
+    core.resetPeakMemory();
+    const before = core.memory(backend).peakBytes;
+    x.matmul(weight).dispose();
+    expect(core.memory(backend).peakBytes - before).toBeLessThan(64 * 64 * 4);
+    for (const one of [x, weight]) one.dispose();
+  });
+
   it("pretends what it is told: kernels, limits, no synchronous reads", async () => {
     const { dtypes } = nullBackend().capabilities;
     const { map, reduce, argReduce, matmul, gather, scatter, scan, sort } = dtypes;

@@ -193,6 +193,25 @@ describe("rnnCell, lstmCell, gruCell", () => {
   );
 
   it(
+    "refuse an argument after the weights where there is none",
+    scoped(() => {
+      const [x, hidden] = [of(1, 2, 3), of(2, 2, 2)];
+      const more = [{ nonlinearity: "relu" }] as never[];
+      expect(() => core.gruCell(x, hidden, named(weights(3)), ...more)).toThrow(
+        /^gruCell: unknown option "nonlinearity"\. It takes none\./,
+      );
+      expect(() => core.lstmCell(x, [hidden, hidden], named(weights(4)), ...more)).toThrow(
+        /^lstmCell: unknown option "nonlinearity"\. It takes none\./,
+      );
+      for (const one of [null, 2, "relu"] as never[])
+        expect(() => core.lstmCell(x, [hidden, hidden], named(weights(4)), one)).toThrow(
+          /^lstmCell: takes no argument after the weights, got /,
+        );
+      expect(core.gruCell(x, hidden, named(weights(3)), undefined as never).shape).toEqual([2, 2]);
+    }),
+  );
+
+  it(
     "name the weight that does not fit",
     scoped(() => {
       const [x, hidden] = [of(1, 2, 3), of(2, 2, 2)];

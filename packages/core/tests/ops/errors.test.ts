@@ -259,7 +259,7 @@ describe("options", () => {
       "seed",
       () => core.manualSeed(-1),
       "NF_OPTION",
-      /^Generator: seed must be a whole number, at least 0, got -1/,
+      /^manualSeed: seed must be a whole number, at least 0, got -1/,
     ],
     [
       "generator",

@@ -6,7 +6,41 @@ import { SAMPLES } from "./samples.ts";
 /** Values that no tensor is, with how an error shows them. */
 const NOT_TENSORS = [undefined, null, "text", [1, 2], {}, true, () => 0, Float32Array.of(1)];
 /** Values that are wrong nearly everywhere. */
-const GARBAGE = [...NOT_TENSORS, Number.NaN, Infinity, 1.5, -7, [], [null], [-1.5], Symbol("s"), 10n];
+const GARBAGE = [
+  ...NOT_TENSORS,
+  Number.NaN,
+  Infinity,
+  1.5,
+  -7,
+  [],
+  [null],
+  [-1.5],
+  [7, 7, 7],
+  Symbol("s"),
+  10n,
+];
+
+const elsewhere = core.nullBackend();
+
+/** Tensors that fit few calls: of other shapes and dtypes, ended, on another backend. */
+const OTHER_TENSORS: readonly (() => core.Tensor)[] = [
+  () => core.zeros([]),
+  () => core.zeros([7]),
+  () => core.zeros([0]),
+  () => core.zeros([5, 4]),
+  () => core.zeros([3, 2, 5, 7, 2]),
+  () => core.zeros([2, 3], { dtype: "bool" }),
+  () => core.ones([2, 3], { dtype: "i32" }),
+  () => core.zeros([2, 3], { dtype: "u32" }),
+  () => core.ones([4, 4], { dtype: "i32" }),
+  () => core.zeros([0, 3], { dtype: "i32" }),
+  () => core.zeros([2, 3], { backend: elsewhere }),
+  () => {
+    const x = core.zeros([2, 3]);
+    x.dispose();
+    return x;
+  },
+];
 
 const op = (name: string): ((...args: unknown[]) => unknown) => {
   const found: unknown = Object.entries(core).find(([key]) => key === name)?.[1];
@@ -24,13 +58,22 @@ async function errorOf(call: () => unknown): Promise<unknown> {
   }
 }
 
-/** Copies of an ordinary call's arguments with one of them (or one option) replaced. */
+/** Copies of an ordinary call's arguments with one of them (or one option, or one item of a list) replaced. */
 function spoiled(args: readonly unknown[], values: readonly unknown[]): { what: string; args: unknown[] }[] {
   return args.flatMap((arg, i) => {
     const whole = values.map((value) => ({
       what: `argument ${i} = ${String(value)}`,
       args: args.with(i, value),
     }));
+    if (Array.isArray(arg)) {
+      const items = arg.flatMap((_, at) =>
+        values.map((value) => ({
+          what: `argument ${i}[${at}] = ${String(value)}`,
+          args: args.with(i, arg.with(at, value)),
+        })),
+      );
+      return [...whole, ...items];
+    }
     if (typeof arg !== "object" || arg === null || Object.getPrototypeOf(arg) !== Object.prototype)
       return whole;
     const options = Object.keys(arg).flatMap((key) =>
@@ -83,6 +126,17 @@ describe("misuse of every exported operation", () => {
       for (const { what, args } of spoiled(SAMPLES[name]!(), GARBAGE)) {
         const error = await errorOf(() => op(name)(...args));
         if (error !== undefined && !(error instanceof core.NanoFluxError))
+          problems.push(`${what}: ${String(error)}`);
+      }
+      expect(problems).toEqual([]);
+    });
+
+    it("names itself in every message, and no operation inside", async () => {
+      const problems: string[] = [];
+      const values = [...GARBAGE, ...OTHER_TENSORS.map((make) => make())];
+      for (const { what, args } of spoiled(SAMPLES[name]!(), values)) {
+        const error = await errorOf(() => op(name)(...args));
+        if (error !== undefined && !(error as Error).message.startsWith(`${name}: `))
           problems.push(`${what}: ${String(error)}`);
       }
       expect(problems).toEqual([]);

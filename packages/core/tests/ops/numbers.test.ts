@@ -13,7 +13,7 @@ describe("numbers beside integers", () => {
     ["maximum", "u8", (x) => core.maximum(x, -5)],
     ["add", "i32", (x) => core.add(x, 3e9)],
     ["where", "u8", (x) => core.where(core.isNaN(x.cast("f32")), 300, x)],
-    ["where", "i8", (x) => core.maskedFill(x, core.equal(x, 1), -129)],
+    ["maskedFill", "i8", (x) => core.maskedFill(x, core.equal(x, 1), -129)],
   ];
   it.each(CALLS)("are refused where they would wrap around: %s of %s", (name, dtype, call) => {
     const scope = new core.Scope();

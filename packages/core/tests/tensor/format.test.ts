@@ -1,6 +1,6 @@
 import { cpu } from "@nf/backend-cpu";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type DType, tensor, use } from "../../src/index.ts";
+import { arange, type DType, tensor, use, zeros } from "../../src/index.ts";
 import { formatValues } from "../../src/tensor/format.ts";
 
 beforeAll(async () => {
@@ -126,5 +126,25 @@ describe("layout", () => {
 
   it("shows that there is nothing", () => {
     expect(formatValues(count(0), [0, 3], "f32")).toBe("[]");
+  });
+});
+
+describe("a tensor as text", () => {
+  it("has nothing on the blank lines between matrices, and columns below each other", () => {
+    const x = arange(12).reshape([2, 3, 2]).mul(0.5);
+    expect(String(x)).toBe(
+      [
+        "Tensor([[[0. , 0.5],",
+        "         [1. , 1.5],",
+        "         [2. , 2.5]],",
+        "",
+        "        [[3. , 3.5],",
+        "         [4. , 4.5],",
+        "         [5. , 5.5]]], shape=[2, 3, 2], dtype=f32, backend=cpu)",
+      ].join("\n"),
+    );
+    const deep = String(zeros([2, 2, 2, 2]));
+    expect(deep).toContain("\n\n\n");
+    expect(deep.split("\n").filter((line) => line.endsWith(" "))).toEqual([]);
   });
 });
