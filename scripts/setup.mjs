@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { cargoEnv, cargoVersion } from "./lib/cargo.mjs";
 import { run, seconds } from "./lib/process.mjs";
 import { filesUnder, fingerprint, packages, pnpmVersion, root } from "./lib/workspace.mjs";
 
@@ -48,10 +49,12 @@ function sourceFingerprint() {
     ...filesUnder(join(root, "types")),
   ];
   for (const { folder } of packages()) {
-    for (const sources of ["src", "c", "scripts"]) files.push(...filesUnder(join(folder, sources)));
-    files.push(...["package.json", "tsconfig.json", "tsconfig.build.json"].map((name) => join(folder, name)));
+    for (const sources of ["src", "c", "crates", "scripts"]) files.push(...filesUnder(join(folder, sources)));
+    const manifests = ["package.json", "tsconfig.json", "tsconfig.build.json", "Cargo.toml", "Cargo.lock"];
+    files.push(...manifests.map((name) => join(folder, name)));
   }
-  return fingerprint(files.filter(existsSync), process.platform, process.arch);
+  // Once Rust is installed, what it compiles is missing.
+  return fingerprint(files.filter(existsSync), process.platform, process.arch, cargoVersion());
 }
 
 /** Every package's JavaScript, and the WebAssembly modules of those that ship some. */
@@ -101,7 +104,10 @@ export async function setup({ quiet = false } = {}) {
     mark: sourceFingerprint(),
     stillThere: isBuilt,
     quiet,
-    work: () => run("npx", [...pnpm, "exec", "turbo", "run", "build", "--output-logs=errors-only"]),
+    work: () =>
+      run("npx", [...pnpm, "exec", "turbo", "run", "build", "--output-logs=errors-only"], {
+        env: cargoEnv(),
+      }),
     hint: "The compiler's messages are above.",
   });
 }

@@ -10,7 +10,7 @@ import type { ImportModule } from "./io.ts";
 export const SHORT_NAMES = ["native", "wasm", "cpu", "webgpu"] as const;
 
 /** What is tried, best first, when no backend is asked for. A GPU is used when asked for. */
-const PREFERRED: readonly string[] = ["native", "wasm", "cpu"];
+const PREFERRED: readonly string[] = ["wasm", "native", "cpu"];
 
 const PACKAGE_NAME = /^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*$/;
 const isShortName = (name: string): boolean => SHORT_NAMES.some((known) => known === name);
@@ -151,7 +151,7 @@ export async function openBackend(name: string, importModule: ImportModule): Pro
 }
 
 /**
- * Opens the best backend that works here, in the order native, wasm, cpu.
+ * Opens the best backend that works here, in the order wasm, native, cpu.
  *
  * @param passed is told of each better backend that is installed and does not work
  * @throws CliError when none does

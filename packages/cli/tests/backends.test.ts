@@ -106,12 +106,12 @@ describe("the best backend", () => {
   const best = (modules: Readonly<Record<string, unknown>>) =>
     openBestBackend(installed(modules), (note) => notes.push(note));
 
-  it("is native, then wasm, then cpu", async () => {
+  it("is wasm, then native, then cpu", async () => {
     const working = { createBackend: async () => idleBackend("native") };
     expect(
       (await best({ "@nf/backend-cpu": cpu, "@nf/backend-wasm": wasm, "@nf/backend-native": working })).name,
-    ).toBe("native");
-    expect((await best({ "@nf/backend-cpu": cpu, "@nf/backend-wasm": wasm })).name).toBe("wasm");
+    ).toBe("wasm");
+    expect((await best({ "@nf/backend-cpu": cpu, "@nf/backend-native": working })).name).toBe("native");
     expect((await best({ "@nf/backend-cpu": cpu })).name).toBe("cpu");
     expect(notes).toEqual([]);
   });

@@ -1,0 +1,134 @@
+//! The kernels as a Node module: numbers in, numbers out. `src/binding.ts` says what each function is for.
+//!
+//! Every export catches panics, which become JavaScript errors (`scripts/check-exports.mjs` holds that): one that passed
+//! into Node would end the process.
+
+mod engine;
+mod words;
+
+use std::cell::RefCell;
+
+use engine::Engine;
+use nanoflux_kernels as kernels;
+use napi::bindgen_prelude::{Float64Array, Uint8Array};
+use napi::{Error, Result, Status};
+use napi_derive::napi;
+
+thread_local! {
+    // A backend belongs to the thread that made it, as everything in JavaScript does.
+    static ENGINES: RefCell<Vec<Option<Engine>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Status::InvalidArg, message.into())
+}
+
+fn with_engine<T>(id: u32, work: impl FnOnce(&mut Engine) -> Result<T>) -> Result<T> {
+    ENGINES.with_borrow_mut(|engines| match engines.get_mut(id as usize) {
+        Some(Some(engine)) => work(engine),
+        _ => Err(invalid(format!("there is no engine {id}"))),
+    })
+}
+
+/// Starts the thread pool of the process; returns its number of threads.
+#[napi(catch_unwind)]
+pub fn start(threads: u32, this_thread: bool) -> u32 {
+    kernels::start_pool(threads as usize, this_thread) as u32
+}
+
+/// What the processor's vectors are.
+#[napi(catch_unwind)]
+pub fn level() -> String {
+    match kernels::level() {
+        kernels::Level::Avx512 => "avx512",
+        kernels::Level::Avx2 => "avx2",
+        kernels::Level::Portable => "portable",
+    }
+    .into()
+}
+
+/// Makes an engine: memory, programs and threads of one backend. `words` is where its calls are written.
+#[napi(catch_unwind)]
+pub fn open(max_bytes: f64, threads: u32, words: Float64Array) -> u32 {
+    let engine = Engine::new(max_bytes, threads as usize, words);
+    ENGINES.with_borrow_mut(|engines| match engines.iter().position(Option::is_none) {
+        Some(id) => {
+            engines[id] = Some(engine);
+            id as u32
+        }
+        None => {
+            engines.push(Some(engine));
+            engines.len() as u32 - 1
+        }
+    })
+}
+
+/// Gives all of an engine's memory back.
+#[napi(catch_unwind)]
+pub fn close(engine: u32) {
+    ENGINES.with_borrow_mut(|engines| {
+        if let Some(slot) = engines.get_mut(engine as usize) {
+            *slot = None;
+        }
+    });
+}
+
+/// Takes another array for the calls of an engine.
+#[napi(catch_unwind)]
+pub fn attach(engine: u32, words: Float64Array) -> Result<()> {
+    with_engine(engine, |engine| {
+        engine.attach(words);
+        Ok(())
+    })
+}
+
+/// A new buffer's handle, or -1 above the engine's limit, or -2 where the machine has no room.
+#[napi(catch_unwind)]
+pub fn allocate(engine: u32, bytes: f64) -> Result<i32> {
+    with_engine(engine, |engine| Ok(engine.allocate(bytes)))
+}
+
+/// Gives a buffer back.
+#[napi(catch_unwind)]
+pub fn free(engine: u32, handle: u32) -> Result<()> {
+    with_engine(engine, |engine| engine.free(handle).map_err(invalid))
+}
+
+/// Bytes of live buffers.
+#[napi(catch_unwind)]
+pub fn live(engine: u32) -> Result<f64> {
+    with_engine(engine, |engine| Ok(engine.live() as f64))
+}
+
+/// Copies bytes into a buffer.
+#[napi(catch_unwind)]
+pub fn write(engine: u32, handle: u32, offset: f64, bytes: Uint8Array) -> Result<()> {
+    with_engine(engine, |engine| engine.write(handle, offset as usize, &bytes).map_err(invalid))
+}
+
+/// Copies bytes out of a buffer, as many as `into` holds.
+#[napi(catch_unwind)]
+pub fn read(engine: u32, handle: u32, offset: f64, mut into: Uint8Array) -> Result<()> {
+    // SAFETY: JavaScript runs on this thread alone and waits for this function: nobody else touches the array.
+    let into = unsafe { into.as_mut() };
+    with_engine(engine, |engine| engine.read(handle, offset as usize, into).map_err(invalid))
+}
+
+/// Registers a program under a number.
+#[napi(catch_unwind)]
+pub fn register(engine: u32, program: u32, words: Float64Array) -> Result<()> {
+    with_engine(engine, |engine| engine.register(program as usize, &words).map_err(invalid))
+}
+
+/// Runs the call that was written: 0, or a failed check's code + 1, or -1 where scratch memory was not to be had; the
+/// first word then holds how much.
+#[napi(catch_unwind)]
+pub fn run(engine: u32, kernel: u32) -> Result<i32> {
+    with_engine(engine, |engine| engine.run(kernel as usize).map_err(invalid))
+}
+
+/// Panics, on this thread or on others of the pool: shows that a panic becomes an error.
+#[napi(catch_unwind)]
+pub fn panic_on_purpose(in_pool: bool) {
+    engine::panic_on_purpose(in_pool);
+}

@@ -1,0 +1,63 @@
+//! Calls as the words that src/engine.ts writes.
+
+use nanoflux_kernels::{DType, Pool, View, MAX_RANK};
+
+/// Reads words one after the other.
+pub struct Words<'a> {
+    words: &'a [f64],
+    at: usize,
+}
+
+impl<'a> Words<'a> {
+    pub fn new(words: &'a [f64]) -> Self {
+        Words { words, at: 0 }
+    }
+
+    #[inline]
+    pub fn next(&mut self) -> Result<f64, String> {
+        let word = *self.words.get(self.at).ok_or("the call is cut short")?;
+        self.at += 1;
+        Ok(word)
+    }
+
+    #[inline]
+    pub fn count(&mut self) -> Result<usize, String> {
+        Ok(self.next()? as usize)
+    }
+
+    /// So many words as they are.
+    pub fn list(&mut self, count: usize) -> Result<&'a [f64], String> {
+        let list = self.words.get(self.at..self.at.saturating_add(count)).ok_or("the call is cut short")?;
+        self.at += count;
+        Ok(list)
+    }
+
+    /// A view: handle, dtype, offset, rank, whether it is contiguous, shape and, if it is not contiguous, strides.
+    pub fn view(&mut self, pool: &Pool) -> Result<View, String> {
+        let handle = self.count()?;
+        let block = pool.block(handle).ok_or_else(|| format!("there is no buffer {handle}"))?;
+        let dtype = DType::from_code(self.count()?).ok_or("there is no such dtype")?;
+        let offset = self.count()?;
+        let rank = self.count()?;
+        let contiguous = self.next()? != 0.0;
+        if rank > MAX_RANK {
+            return Err(format!("{rank} dimensions, at most {MAX_RANK} are possible"));
+        }
+        let data = block.data().wrapping_add(offset * dtype.bytes());
+        let mut shape = [0; MAX_RANK];
+        for (to, &size) in shape.iter_mut().zip(self.list(rank)?) {
+            *to = size as usize;
+        }
+        let mut view = View::dense(dtype, data, &shape[..rank]);
+        if !contiguous {
+            for (to, &stride) in view.strides.iter_mut().zip(self.list(rank)?) {
+                *to = stride as isize;
+            }
+            view.update();
+        }
+        if view.size == 0 || !view.within(offset, block.bytes()) {
+            return Err(format!("a view leaves buffer {handle}, or is empty"));
+        }
+        Ok(view)
+    }
+}

@@ -1,0 +1,360 @@
+//! attention: softmax(scale q kᵀ + mask) v without the whole score matrix: blocks of queries meet the keys they may see.
+
+use crate::call::{Call, Error};
+use crate::dense::Dense;
+use crate::level::multiversion;
+use crate::math::{exp, log};
+use crate::memory::Scratch;
+use crate::product::{multiply, Factor};
+use crate::space::View;
+use crate::threads::{parallel, part_range, parts_of, Fault, Shared};
+
+/// Queries that are done together.
+const BLOCK: usize = 64;
+
+/// A `[batch, heads, rows, columns]` operand: as it lies where it is f32, else a dense copy.
+struct Operand {
+    #[allow(dead_code)] // Holds the copy, if it is one.
+    dense: Option<Dense>,
+    data: Shared<f32>,
+    strides: [isize; 4],
+}
+
+impl Operand {
+    unsafe fn load(view: &View, threads: usize) -> Result<Operand, Error> {
+        let four = |strides: &[isize]| [0, 1, 2, 3].map(|axis| strides.get(axis).copied().unwrap_or(0));
+        if view.dtype.is_native() {
+            return Ok(Operand { dense: None, data: Shared::new(view.data.cast()), strides: four(&view.strides) });
+        }
+        let dense = Dense::load(view, threads)?;
+        let data = Shared::new(dense.data.cast());
+        Ok(Operand { dense: Some(dense), data, strides: four(&view.dense_strides()) })
+    }
+
+    /// Where an output is computed: dense, and never over an input.
+    fn target(view: &View, inputs: &[View]) -> Result<Operand, Error> {
+        let dense = Dense::target(view, inputs.iter().all(|input| input.data != view.data))?;
+        let data = Shared::new(dense.data.cast());
+        let strides = view.dense_strides();
+        Ok(Operand { dense: Some(dense), data, strides: [strides[0], strides[1], strides[2], strides[3]] })
+    }
+
+    unsafe fn store(self, view: &View, threads: usize) {
+        if let Some(dense) = self.dense {
+            dense.store(view, threads);
+        }
+    }
+
+    /// The rows from `row` of one head.
+    unsafe fn rows(&self, batch: usize, head: usize, row: usize) -> Factor<f32> {
+        let [b, h, r, column] = self.strides;
+        let offset = batch as isize * b + head as isize * h + row as isize * r;
+        Factor { data: self.data.get().offset(offset), row: r, column }
+    }
+}
+
+fn transposed(of: Factor<f32>) -> Factor<f32> {
+    Factor { data: of.data, row: of.column, column: of.row }
+}
+
+fn block(data: *mut f32, width: usize) -> Factor<f32> {
+    Factor { data, row: width as isize, column: 1 }
+}
+
+/// Turns a row of products into scores: scaled, masked, and minus infinity from `visible` on.
+#[inline(always)]
+unsafe fn scores(row: *mut f32, width: usize, visible: usize, scale: f32, mask: *const f32, step: isize) {
+    if mask.is_null() {
+        for j in 0..visible {
+            *row.add(j) *= scale;
+        }
+    } else {
+        for j in 0..visible {
+            *row.add(j) = *row.add(j) * scale + *mask.offset(j as isize * step);
+        }
+    }
+    for j in visible..width {
+        *row.add(j) = f32::NEG_INFINITY;
+    }
+}
+
+/// The softmax of a row in place; returns its log-sum-exp. A row with nothing to attend to becomes zeros.
+#[inline(always)]
+unsafe fn softmax_body<const F: bool>(
+    row: *mut f32,
+    width: usize,
+    visible: usize,
+    scale: f32,
+    mask: *const f32,
+    step: isize,
+) -> f32 {
+    scores(row, width, visible, scale, mask, step);
+    let mut best = [f32::NEG_INFINITY; 16];
+    let mut nan = false;
+    for j in 0..width {
+        let x = *row.add(j);
+        nan |= x.is_nan();
+        best[j % 16] = if x > best[j % 16] { x } else { best[j % 16] };
+    }
+    let most = best.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+    let most = if nan { f32::NAN } else { most };
+    if most == f32::NEG_INFINITY {
+        std::slice::from_raw_parts_mut(row, width).fill(0.0);
+        return most;
+    }
+    let mut sums = [0f64; 16];
+    for j in 0..width {
+        *row.add(j) = exp::<F>(*row.add(j) - most);
+    }
+    let whole = width & !15;
+    let mut at = 0;
+    while at < whole {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum += *row.add(at + lane) as f64;
+        }
+        at += 16;
+    }
+    for j in whole..width {
+        sums[j - whole] += *row.add(j) as f64;
+    }
+    let sum: f64 = sums.iter().sum();
+    let inverse = (1.0 / sum) as f32;
+    for j in 0..width {
+        *row.add(j) *= inverse;
+    }
+    most + log::<F>(sum as f32)
+}
+multiversion! {
+    unsafe fn softmax_row(row: *mut f32, width: usize, visible: usize, scale: f32, mask: *const f32, step: isize) -> f32
+        = softmax_body
+}
+
+/// The same from a known log-sum-exp.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn again_body<const F: bool>(
+    row: *mut f32,
+    width: usize,
+    visible: usize,
+    scale: f32,
+    mask: *const f32,
+    step: isize,
+    log_sum: f32,
+) {
+    scores(row, width, visible, scale, mask, step);
+    if log_sum == f32::NEG_INFINITY {
+        std::slice::from_raw_parts_mut(row, width).fill(0.0);
+        return;
+    }
+    for j in 0..width {
+        *row.add(j) = exp::<F>(*row.add(j) - log_sum);
+    }
+}
+multiversion! {
+    unsafe fn again_row(row: *mut f32, width: usize, visible: usize, scale: f32, mask: *const f32, step: isize,
+        log_sum: f32) = again_body
+}
+
+/// Gradients of a row of scores, before the scale: p (dp - Σ dp p), with the sum given. In place of dp.
+#[inline(always)]
+unsafe fn grad_body<const F: bool>(p: *const f32, dp: *mut f32, width: usize, level: f32, scale: f32) {
+    for j in 0..width {
+        *dp.add(j) = *p.add(j) * (*dp.add(j) - level) * scale;
+    }
+}
+multiversion! {
+    unsafe fn grad_row(p: *const f32, dp: *mut f32, width: usize, level: f32, scale: f32) = grad_body
+}
+
+struct Job {
+    q: Operand,
+    k: Operand,
+    v: Operand,
+    mask: Option<Operand>,
+    batch: usize,
+    heads: usize,
+    /// Heads that share a key.
+    shared: usize,
+    queries: usize,
+    keys: usize,
+    width: usize,
+    scale: f32,
+    causal: bool,
+}
+
+impl Job {
+    unsafe fn new(call: &Call, first: usize) -> Result<Job, Error> {
+        let &[scale, ..] = call.params else {
+            return Err(Error::Invalid("the scale is missing".into()));
+        };
+        let [q, k, v] = [0, 1, 2].map(|i| &call.inputs[first + i]);
+        let mask = if call.attribute(2) == 1 { Some(Operand::load(&call.inputs[first + 3], call.threads)?) } else { None };
+        Ok(Job {
+            batch: q.shape[0],
+            heads: q.shape[1],
+            shared: q.shape[1] / k.shape[1],
+            queries: q.shape[2],
+            keys: k.shape[2],
+            width: q.shape[3],
+            scale: scale as f32,
+            causal: call.attribute(1) == 1,
+            q: Operand::load(q, call.threads)?,
+            k: Operand::load(k, call.threads)?,
+            v: Operand::load(v, call.threads)?,
+            mask,
+        })
+    }
+
+    /// Keys that a query sees.
+    fn visible(&self, query: usize) -> usize {
+        if self.causal {
+            (query + 1 + self.keys).saturating_sub(self.queries)
+        } else {
+            self.keys
+        }
+    }
+
+    unsafe fn mask_row(&self, batch: usize, head: usize, query: usize) -> (*const f32, isize) {
+        match &self.mask {
+            Some(mask) => {
+                let row = mask.rows(batch, head, query);
+                (row.data, row.column)
+            }
+            None => (std::ptr::null(), 0),
+        }
+    }
+
+    fn work(&self) -> f64 {
+        (self.batch * self.heads * self.queries) as f64 * self.keys as f64 * (self.width as f64 * 0.04 + 1.0)
+    }
+
+    /// One block of queries of one head.
+    unsafe fn forward(&self, batch: usize, head: usize, query: usize, to: &Operand, sums: *mut f32, p: *mut f32) {
+        let count = BLOCK.min(self.queries - query);
+        let seen = self.visible(query + count - 1);
+        let out = to.rows(batch, head, query);
+        let sums = sums.add((batch * self.heads + head) * self.queries + query);
+        if seen == 0 {
+            for i in 0..count {
+                std::slice::from_raw_parts_mut(out.data.offset(i as isize * out.row), self.width).fill(0.0);
+                *sums.add(i) = f32::NEG_INFINITY;
+            }
+            return;
+        }
+        let (q, kv) = (self.q.rows(batch, head, query), head / self.shared);
+        multiply([count, seen, self.width], q, transposed(self.k.rows(batch, kv, 0)), block(p, seen), false, 1);
+        for i in 0..count {
+            let (mask, step) = self.mask_row(batch, head, query + i);
+            *sums.add(i) = softmax_row(p.add(i * seen), seen, self.visible(query + i), self.scale, mask, step);
+        }
+        multiply([count, self.width, seen], block(p, seen), self.v.rows(batch, kv, 0), out, false, 1);
+    }
+}
+
+/// Attributes: backward, causal, mask; params: scale.
+///
+/// # Safety
+/// See [`crate::run`].
+pub unsafe fn attention(call: &Call) -> Result<(), Error> {
+    let masked = call.attribute(2);
+    if call.attribute(0) == 1 {
+        call.expect(6 + masked, 3)?;
+        return backward(call, masked);
+    }
+    call.expect(3 + masked, 2)?;
+    let threads = call.threads;
+    let job = Job::new(call, 0)?;
+    let to = Operand::target(&call.outputs[0], call.inputs)?;
+    let sums = Dense::target(&call.outputs[1], true)?;
+    let sums_at = Shared::new(sums.data.cast::<f32>());
+    let blocks = job.queries.div_ceil(BLOCK);
+    let units = job.batch * job.heads * blocks;
+    let parts = parts_of(units, 1);
+    let fault = Fault::default();
+    parallel(threads, parts, job.work(), |part| {
+        let memory = match Scratch::new::<f32>(BLOCK * job.keys) {
+            Ok(memory) => memory,
+            Err(error) => return fault.error(error),
+        };
+        for unit in part_range(units, parts, part, 1) {
+            let (head, query) = (unit / blocks, unit % blocks * BLOCK);
+            // SAFETY: offsets are those of the operands; blocks of queries have one part.
+            unsafe { job.forward(head / job.heads, head % job.heads, query, &to, sums_at.get(), memory.data()) }
+        }
+    });
+    fault.result()?;
+    to.store(&call.outputs[0], threads);
+    sums.store(&call.outputs[1], threads);
+    Ok(())
+}
+
+unsafe fn backward(call: &Call, masked: usize) -> Result<(), Error> {
+    let threads = call.threads;
+    let job = Job::new(call, 1)?;
+    let g = Operand::load(&call.inputs[0], threads)?;
+    let out = Operand::load(&call.inputs[4 + masked], threads)?;
+    let sums = Dense::load(&call.inputs[5 + masked], threads)?;
+    let log_sums = Shared::new(sums.data.cast::<f32>());
+    let [dq, dk, dv] = [0, 1, 2].map(|i| Operand::target(&call.outputs[i], call.inputs));
+    let (dq, dk, dv) = (dq?, dk?, dv?);
+    let kv_heads = job.heads / job.shared;
+    let units = job.batch * kv_heads;
+    let parts = parts_of(units, 1);
+    let fault = Fault::default();
+    parallel(threads, parts, job.work() * 2.5, |part| {
+        let memory = match Scratch::new::<f32>(2 * BLOCK * job.keys) {
+            Ok(memory) => memory,
+            Err(error) => return fault.error(error),
+        };
+        let p = memory.data::<f32>();
+        for unit in part_range(units, parts, part, 1) {
+            let (batch, kv) = (unit / kv_heads, unit % kv_heads);
+            // SAFETY: offsets are those of the operands; the heads that share a key have one part.
+            unsafe {
+                let (k, v) = (job.k.rows(batch, kv, 0), job.v.rows(batch, kv, 0));
+                let (dk, dv) = (dk.rows(batch, kv, 0), dv.rows(batch, kv, 0));
+                for to in [dk, dv] {
+                    std::slice::from_raw_parts_mut(to.data, job.keys * job.width).fill(0.0);
+                }
+                let ds = p.add(BLOCK * job.keys);
+                for head in kv * job.shared..(kv + 1) * job.shared {
+                    for query in (0..job.queries).step_by(BLOCK) {
+                        let count = BLOCK.min(job.queries - query);
+                        let seen = job.visible(query + count - 1);
+                        let (q, g, o) = (job.q.rows(batch, head, query), g.rows(batch, head, query), out.rows(batch, head, query));
+                        let dq = dq.rows(batch, head, query);
+                        if seen == 0 {
+                            std::slice::from_raw_parts_mut(dq.data, count * job.width).fill(0.0);
+                            continue;
+                        }
+                        let (w, scores, grads) = (job.width, block(p, seen), block(ds, seen));
+                        multiply([count, seen, w], q, transposed(k), scores, false, 1);
+                        multiply([count, seen, w], g, transposed(v), grads, false, 1);
+                        for i in 0..count {
+                            let row = query + i;
+                            let (mask, step) = job.mask_row(batch, head, row);
+                            let log_sum = *log_sums.get().add((batch * job.heads + head) * job.queries + row);
+                            again_row(p.add(i * seen), seen, job.visible(row), job.scale, mask, step, log_sum);
+                        }
+                        // dv takes p before dp becomes the gradient of the scores.
+                        multiply([seen, w, count], transposed(scores), g, dv, true, 1);
+                        for i in 0..count as isize {
+                            let level: f64 = (0..w as isize)
+                                .map(|d| *g.data.offset(i * g.row + d * g.column) as f64 * *o.data.offset(i * o.row + d * o.column) as f64)
+                                .sum();
+                            let at = i as usize * seen;
+                            grad_row(p.add(at), ds.add(at), seen, level as f32, job.scale);
+                        }
+                        multiply([count, w, seen], grads, k, dq, false, 1);
+                        multiply([seen, w, count], transposed(grads), q, dk, true, 1);
+                    }
+                }
+            }
+        }
+    });
+    fault.result()?;
+    dq.store(&call.outputs[0], threads);
+    dk.store(&call.outputs[1], threads);
+    dv.store(&call.outputs[2], threads);
+    Ok(())
+}

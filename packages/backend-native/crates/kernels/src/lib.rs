@@ -1,0 +1,43 @@
+//! Kernels on strided views of plain memory, without any JavaScript.
+//!
+//! A [`View`] says where elements lie, a [`Call`] what to do with several, [`run`] does it. Whoever makes views answers
+//! for their memory: each position of a view lies in memory that lives as long as the call, and nobody else writes there
+//! meanwhile ([`View::within`] checks the first). All code below relies on that and on core's rule that an output equals
+//! an input or overlaps none.
+
+mod arg_reduce;
+mod attention;
+mod call;
+mod conv;
+mod dense;
+mod dtype;
+mod gather;
+mod interpret;
+mod level;
+mod map;
+mod math;
+mod matmul;
+mod memory;
+mod pool;
+mod product;
+mod program;
+mod reduce;
+mod registers;
+mod rows;
+mod scan;
+mod sort;
+mod space;
+mod special;
+mod threads;
+mod tokens;
+mod transfer;
+mod vector;
+mod window;
+
+pub use call::{run, Call, Error, Kernel};
+pub use dtype::{Compute, DType};
+pub use level::{force_level, level, Level};
+pub use memory::{Block, Pool, Refusal};
+pub use program::{Instruction, Program, Scalar};
+pub use space::{View, MAX_RANK};
+pub use threads::{parallel, pool_threads, start_pool};

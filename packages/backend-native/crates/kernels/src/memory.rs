@@ -1,0 +1,197 @@
+//! Memory that may be missing: every allocation can fail, and says so.
+
+use std::alloc::{alloc, dealloc, Layout};
+use std::cell::RefCell;
+
+use crate::call::Error;
+
+/// Blocks begin at multiples of this, and sizes are rounded up to it.
+const ALIGN: usize = 64;
+
+/// One aligned block of uninitialised memory.
+pub struct Block {
+    data: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: a block owns its memory; nothing in it belongs to a thread.
+unsafe impl Send for Block {}
+
+impl Block {
+    /// At least so many bytes, or an error where there is no room.
+    pub fn new(bytes: usize) -> Result<Block, Error> {
+        let Some(layout) = layout_of(bytes) else {
+            return Err(Error::OutOfMemory(bytes));
+        };
+        // SAFETY: the layout's size is not 0.
+        let data = unsafe { alloc(layout) };
+        if data.is_null() {
+            return Err(Error::OutOfMemory(bytes));
+        }
+        Ok(Block { data, bytes: layout.size() })
+    }
+
+    pub fn data(&self) -> *mut u8 {
+        self.data
+    }
+
+    /// Size, rounded up as it was allocated.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+fn layout_of(bytes: usize) -> Option<Layout> {
+    let rounded = bytes.max(1).checked_next_multiple_of(ALIGN)?;
+    Layout::from_size_align(rounded, ALIGN).ok()
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if let Some(layout) = layout_of(self.bytes) {
+            // SAFETY: allocated with this very layout, in `new`.
+            unsafe { dealloc(self.data, layout) };
+        }
+    }
+}
+
+/// Buffers by handle: the memory of one backend instance.
+pub struct Pool {
+    slots: Vec<Option<Block>>,
+    idle: Vec<u32>,
+    live: usize,
+    limit: usize,
+}
+
+/// Why a buffer was not to be had.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// More than the limit.
+    Limit,
+    /// More than the machine gives.
+    Machine,
+}
+
+impl Pool {
+    /// A pool of at most `limit` bytes.
+    pub fn new(limit: usize) -> Pool {
+        Pool { slots: Vec::new(), idle: Vec::new(), live: 0, limit }
+    }
+
+    /// A new buffer's handle.
+    pub fn allocate(&mut self, bytes: usize) -> Result<u32, Refusal> {
+        let rounded = bytes.max(1).checked_next_multiple_of(ALIGN).ok_or(Refusal::Machine)?;
+        if rounded > self.limit - self.live.min(self.limit) {
+            return Err(Refusal::Limit);
+        }
+        if self.slots.try_reserve(1).is_err() {
+            return Err(Refusal::Machine);
+        }
+        let block = Block::new(bytes).map_err(|_| Refusal::Machine)?;
+        self.live += block.bytes();
+        let handle = self.idle.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            (self.slots.len() - 1) as u32
+        });
+        self.slots[handle as usize] = Some(block);
+        Ok(handle)
+    }
+
+    /// Gives a buffer back; whether there was one.
+    pub fn free(&mut self, handle: u32) -> bool {
+        let Some(block) = self.slots.get_mut(handle as usize).and_then(Option::take) else {
+            return false;
+        };
+        self.live -= block.bytes();
+        self.idle.push(handle);
+        true
+    }
+
+    /// A buffer that is alive.
+    #[inline]
+    pub fn block(&self, handle: usize) -> Option<&Block> {
+        self.slots.get(handle)?.as_ref()
+    }
+
+    /// Bytes in use.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+}
+
+/// Most bytes of scratch memory that one thread keeps from call to call.
+const MOST_KEPT: usize = 256 << 20;
+
+thread_local! {
+    static KEPT: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Memory for the time of a call. It is kept for the next one: fresh pages are slow.
+pub struct Scratch {
+    block: Option<Block>,
+}
+
+impl Scratch {
+    /// Memory for `count` elements of a type whose bits may be anything.
+    pub fn new<T: Copy>(count: usize) -> Result<Scratch, Error> {
+        let bytes = count.checked_mul(size_of::<T>()).ok_or(Error::OutOfMemory(usize::MAX))?;
+        let kept = KEPT.with_borrow_mut(|blocks| {
+            let best = (0..blocks.len())
+                .filter(|&i| blocks[i].bytes() >= bytes && blocks[i].bytes() / 4 <= bytes.max(1 << 14))
+                .min_by_key(|&i| blocks[i].bytes())?;
+            Some(blocks.swap_remove(best))
+        });
+        let block = match kept {
+            Some(block) => block,
+            None => Block::new(bytes)?,
+        };
+        Ok(Scratch { block: Some(block) })
+    }
+
+    pub fn data<T>(&self) -> *mut T {
+        self.block.as_ref().map_or(std::ptr::null_mut(), |block| block.data().cast())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(block) = self.block.take() {
+            KEPT.with_borrow_mut(|blocks| {
+                let kept: usize = blocks.iter().map(Block::bytes).sum();
+                if blocks.len() < 32 && kept + block.bytes() <= MOST_KEPT {
+                    blocks.push(block);
+                } else if kept > MOST_KEPT / 2 {
+                    // Sizes have changed: what lies here is of no use.
+                    blocks.clear();
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_keeps_to_its_limit_and_reuses_handles() {
+        let mut pool = Pool::new(256);
+        let first = pool.allocate(100).unwrap();
+        assert_eq!(pool.live(), 128);
+        assert_eq!(pool.allocate(200), Err(Refusal::Limit));
+        assert_eq!(pool.block(first as usize).unwrap().data() as usize % ALIGN, 0);
+        assert!(pool.free(first));
+        assert!(!pool.free(first));
+        assert_eq!(pool.allocate(0).unwrap(), first);
+        assert_eq!(pool.live(), 64);
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused() {
+        let mut pool = Pool::new(usize::MAX);
+        assert_eq!(pool.allocate(usize::MAX), Err(Refusal::Machine));
+        assert_eq!(pool.allocate(isize::MAX as usize - 100), Err(Refusal::Machine));
+        assert!(Scratch::new::<u64>(usize::MAX / 4).is_err());
+        assert!(pool.allocate(10).is_ok());
+    }
+}

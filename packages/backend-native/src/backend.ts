@@ -1,0 +1,165 @@
+import { availableParallelism } from "node:os";
+import { isMainThread } from "node:worker_threads";
+import {
+  type Backend,
+  type BackendBuffer,
+  BackendError,
+  type Call,
+  type Capabilities,
+  OptionError,
+  OutOfMemoryError,
+  type Support,
+} from "@nf/core";
+import { loadBinding } from "./binding.ts";
+import { NativeBuffer } from "./buffer.ts";
+import { capabilities, MAX_BUFFER_BYTES } from "./capabilities.ts";
+import { Engine } from "./engine.ts";
+import { kernels } from "./kernels/table.ts";
+import { checkOptions, type NativeOptions } from "./options.ts";
+
+/**
+ * Makes a backend of machine code: Rust kernels with the processor's vectors, on all of its cores. Node only.
+ *
+ * @throws OptionError for an option that does not exist or is out of its domain; BackendError where there is no binary for
+ * this platform, saying what to do
+ */
+export async function createBackend(options: NativeOptions = {}): Promise<Backend> {
+  checkOptions(options);
+  const binding = loadBinding();
+  const threads = options.threads ?? availableParallelism();
+  const pool = binding.start(threads, isMainThread);
+  if (threads > pool) {
+    throw new OptionError(
+      `native: ${threads} threads were asked for, but this process began with a pool of ${pool}. Ask for at most ${pool}, ` +
+        "or create the backend with the most threads first.",
+    );
+  }
+  const maxBytes = options.maxBytes ?? Infinity;
+  return new NativeBackend(new Engine(binding, threads, maxBytes), maxBytes);
+}
+
+/** The backend over an engine. */
+export class NativeBackend implements Backend {
+  readonly name = "native";
+  readonly capabilities: Capabilities;
+  private readonly engine: Engine;
+  private readonly maxBytes: number;
+  private disposed = false;
+
+  constructor(engine: Engine, maxBytes: number) {
+    this.engine = engine;
+    this.maxBytes = maxBytes;
+    this.capabilities = capabilities(Math.min(MAX_BUFFER_BYTES, maxBytes), engine.threads, kernels);
+  }
+
+  allocate(byteLength: number): BackendBuffer {
+    this.checkOpen("allocate");
+    if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
+      throw new BackendError(`native: a buffer's size must be a whole number of bytes, got ${byteLength}.`);
+    }
+    if (byteLength > MAX_BUFFER_BYTES) {
+      throw new OutOfMemoryError(
+        `native: a buffer of ${byteLength} bytes was asked for, the limit of one buffer is ${MAX_BUFFER_BYTES}. Split the tensor or make the batch smaller.`,
+        byteLength,
+        MAX_BUFFER_BYTES,
+      );
+    }
+    const handle = this.engine.allocate(byteLength);
+    if (handle < 0) this.refuse(byteLength, handle);
+    return new NativeBuffer(byteLength, handle, this);
+  }
+
+  free(buffer: BackendBuffer): void {
+    const own = this.own(buffer, "free");
+    own.alive = false;
+    this.engine.free(own.handle);
+  }
+
+  write(buffer: BackendBuffer, byteOffset: number, bytes: Uint8Array): void {
+    const own = this.own(buffer, "write");
+    checkRange("write", own, byteOffset, bytes.byteLength);
+    this.engine.write(own.handle, byteOffset, bytes);
+  }
+
+  async read(buffer: BackendBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array> {
+    return this.readSync(buffer, byteOffset, byteLength);
+  }
+
+  readSync(buffer: BackendBuffer, byteOffset: number, byteLength: number): Uint8Array {
+    const own = this.own(buffer, "read");
+    checkRange("read", own, byteOffset, byteLength);
+    const bytes = new Uint8Array(byteLength);
+    this.engine.read(own.handle, byteOffset, bytes);
+    return bytes;
+  }
+
+  execute(call: Call): void {
+    const { buffers, kernel } = call;
+    for (let i = 0; i < buffers.length; i++) this.own(buffers[i] as BackendBuffer, kernel);
+    const entry = kernels[kernel];
+    if (entry === undefined) {
+      this.checkOpen(kernel);
+      throw new BackendError(
+        `native: there is no kernel "${kernel}" here; ask supports(call) first.`,
+        "NF_UNSUPPORTED",
+      );
+    }
+    entry.run(this.engine, call);
+  }
+
+  supports(call: Call): Support {
+    const entry = kernels[call.kernel];
+    if (entry === undefined) return { reason: `the native backend has no fused "${call.kernel}"` };
+    const dtypes = this.capabilities.dtypes[call.kernel] ?? [];
+    for (const view of call.outputs) {
+      if (!dtypes.includes(view.dtype)) return { reason: `${call.kernel} does not compute ${view.dtype}` };
+    }
+    return entry.supports?.(call) ?? "yes";
+  }
+
+  async synchronize(): Promise<void> {
+    this.checkOpen("synchronize");
+  }
+
+  async dispose(): Promise<void> {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.engine.close();
+  }
+
+  private refuse(byteLength: number, handle: number): never {
+    const { liveBytes } = this.engine;
+    const limit = handle === -1 ? this.maxBytes : liveBytes;
+    const why = handle === -1 ? `maxBytes is ${this.maxBytes}` : "the machine has no more";
+    const remedy = handle === -1 ? "free tensors, or raise maxBytes" : "or free tensors";
+    throw new OutOfMemoryError(
+      `native: ${byteLength} bytes were asked for while ${liveBytes} are in use; ${why}. Make the batch smaller, ${remedy}.`,
+      byteLength,
+      limit,
+    );
+  }
+
+  private checkOpen(what: string): void {
+    if (this.disposed) throw new BackendError(`native: ${what} after dispose(). Create a new backend.`);
+  }
+
+  /** The buffer, if it is this backend's and still alive. */
+  private own(buffer: BackendBuffer, what: string): NativeBuffer {
+    if (!(buffer instanceof NativeBuffer) || buffer.owner !== this) {
+      throw new BackendError(`native: ${what} was given a buffer that another backend made.`);
+    }
+    if (!buffer.alive || this.disposed) {
+      this.checkOpen(what);
+      throw new BackendError(`native: ${what} was given a buffer that was already freed.`);
+    }
+    return buffer;
+  }
+}
+
+function checkRange(what: string, buffer: NativeBuffer, byteOffset: number, byteLength: number): void {
+  if (byteOffset < 0 || byteLength < 0 || byteOffset + byteLength > buffer.byteLength) {
+    throw new BackendError(
+      `native: ${what} of bytes ${byteOffset} to ${byteOffset + byteLength} leaves the buffer of ${buffer.byteLength} bytes.`,
+    );
+  }
+}

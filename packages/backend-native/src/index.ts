@@ -1,0 +1,2 @@
+export { createBackend, createBackend as native } from "./backend.ts";
+export type { NativeOptions } from "./options.ts";

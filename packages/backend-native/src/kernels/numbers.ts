@@ -1,0 +1,20 @@
+/** Numbers of kernels, as in `Kernel` of crates/kernels/src/call.rs. */
+export const KERNEL = {
+  map: 0,
+  reduce: 1,
+  argReduce: 2,
+  matmul: 3,
+  gather: 4,
+  scatter: 5,
+  scan: 6,
+  sort: 7,
+  mapMany: 8,
+  softmax: 9,
+  norm: 10,
+  crossEntropy: 11,
+  conv: 12,
+  pool: 13,
+  attention: 14,
+  rope: 15,
+  embeddingGrad: 16,
+} as const;

@@ -1,0 +1,37 @@
+import type { CrossEntropyCall, NormCall, SoftmaxCall } from "@nf/core";
+import { SINGLES } from "../capabilities.ts";
+import type { KernelEntry } from "../context.ts";
+import { KERNEL } from "./numbers.ts";
+
+/** The `softmax` kernel (rows.rs). */
+export const softmax: KernelEntry<SoftmaxCall> = {
+  dtypes: SINGLES,
+  run: (engine, call) => {
+    const { pass, log } = call.attributes;
+    engine.attr(pass === "backward" ? 1 : 0);
+    engine.attr(log ? 1 : 0);
+    engine.run(KERNEL.softmax, call);
+  },
+};
+
+/** The `norm` kernel (rows.rs): layer norm and RMS norm. */
+export const norm: KernelEntry<NormCall> = {
+  dtypes: SINGLES,
+  run: (engine, call) => {
+    const { pass, centered, weight, bias } = call.attributes;
+    engine.attr(pass === "backward" ? 1 : 0);
+    engine.attr(centered ? 1 : 0);
+    engine.attr(weight ? 1 : 0);
+    engine.attr(bias ? 1 : 0);
+    engine.run(KERNEL.norm, call);
+  },
+};
+
+/** The `crossEntropy` kernel (rows.rs). */
+export const crossEntropy: KernelEntry<CrossEntropyCall> = {
+  dtypes: SINGLES,
+  run: (engine, call) => {
+    engine.attr(call.attributes.pass === "backward" ? 1 : 0);
+    engine.run(KERNEL.crossEntropy, call);
+  },
+};

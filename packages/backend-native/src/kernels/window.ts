@@ -1,0 +1,63 @@
+import type { ConvCall, PoolCall, Support, WindowAttributes } from "@nf/core";
+import { SINGLES } from "../capabilities.ts";
+import type { KernelEntry } from "../context.ts";
+import type { Engine } from "../engine.ts";
+import { KERNEL } from "./numbers.ts";
+
+/** The passes, numbered as in conv.rs. */
+const PASSES = { forward: 0, inputGrad: 1, weightGrad: 2 } as const satisfies Record<
+  ConvCall["attributes"]["pass"],
+  number
+>;
+/** Most spatial dimensions of a convolution or pooling in Rust. */
+const MOST_SPATIAL = 3;
+
+/** The `conv` kernel (conv.rs), forward and both backwards. */
+export const conv: KernelEntry<ConvCall> = {
+  dtypes: SINGLES,
+  supports: supportsWindows,
+  run: (engine, call) => {
+    const { attributes } = call;
+    engine.attr(PASSES[attributes.pass]);
+    engine.attr(attributes.groups);
+    for (let axis = 0; axis < attributes.stride.length; axis++) writeWindow(engine, attributes, axis);
+    engine.run(KERNEL.conv, call);
+  },
+};
+
+/** The `pool` kernel (pool.rs). */
+export const pool: KernelEntry<PoolCall> = {
+  dtypes: SINGLES,
+  supports: supportsWindows,
+  run: (engine, call) => {
+    const { attributes } = call;
+    engine.attr(attributes.pass === "backward" ? 1 : 0);
+    engine.attr(attributes.kind === "mean" ? 1 : 0);
+    engine.attr(attributes.countIncludePad ? 1 : 0);
+    for (let axis = 0; axis < attributes.kernelSize.length; axis++) {
+      const [before, after] = attributes.countedPadding[axis] as readonly [number, number];
+      engine.attr(attributes.kernelSize[axis] as number);
+      writeWindow(engine, attributes, axis);
+      engine.attr(before);
+      engine.attr(after);
+    }
+    engine.run(KERNEL.pool, call);
+  },
+};
+
+/** Appends stride, dilation and padding of one spatial dimension. */
+function writeWindow(engine: Engine, { stride, dilation, padding }: WindowAttributes, axis: number): void {
+  const [before, after] = padding[axis] as readonly [number, number];
+  engine.attr(stride[axis] as number);
+  engine.attr(dilation[axis] as number);
+  engine.attr(before);
+  engine.attr(after);
+}
+
+/** Whether windows of these many dimensions can run. */
+function supportsWindows({ kernel, attributes }: ConvCall | PoolCall): Support {
+  const rank = attributes.stride.length;
+  return rank <= MOST_SPATIAL
+    ? "yes"
+    : { reason: `${kernel} over ${rank} spatial dimensions; at most ${MOST_SPATIAL}` };
+}

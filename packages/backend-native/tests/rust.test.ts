@@ -1,0 +1,64 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { kernels } from "../src/kernels/table.ts";
+import { OPCODES } from "../src/programs/opcodes.ts";
+
+const folder = fileURLToPath(new URL("..", import.meta.url));
+const source = (path: string): string => readFileSync(`${folder}/crates/${path}`, "utf8");
+const snake = (name: string): string =>
+  name
+    .replace(/([a-z0-9])([A-Z])/g, "$1_$2")
+    .replace("NaN", "NAN")
+    .toUpperCase();
+
+describe("the Rust side", () => {
+  it("numbers operations as TypeScript does", () => {
+    const list = /number! \{\n([A-Z0-9_\s]+)\}/.exec(source("kernels/src/program.rs"))?.[1] ?? "";
+    const numbered = OPCODES.map((name) => snake(name).replace("IS_NA_N", "IS_NAN"));
+    expect(list.trim().split(/\s+/)).toEqual(numbered);
+  });
+
+  it("has every kernel of the table", () => {
+    const list = /pub enum Kernel \{\n([^}]+)\}/.exec(source("kernels/src/call.rs"))?.[1] ?? "";
+    expect(list.split(",").filter((name) => name.trim() !== "")).toHaveLength(Object.keys(kernels).length);
+  });
+
+  it("catches panics in every export", () => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["scripts/check-exports.mjs"], {
+      cwd: folder,
+      encoding: "utf8",
+    });
+    expect(stderr).toBe("");
+    expect(stdout).toMatch(/^1\d exports, 0 problems/);
+    expect(status).toBe(0);
+  });
+
+  it("says where an export does not", async () => {
+    const script = new URL("../scripts/check-exports.mjs", import.meta.url).href;
+    const { checkExports } = (await import(script)) as {
+      checkExports(name: string, text: string): { problems: string[]; exports: number };
+    };
+    const text = "#[napi(catch_unwind)]\nfn a() {}\n\n#[napi]\nfn b() {}\n";
+    expect(checkExports("x.rs", text)).toEqual({
+      problems: ["x.rs:4  #[napi] must be #[napi(catch_unwind)]"],
+      exports: 2,
+    });
+  });
+});
+
+const nightly = process.env["NF_NIGHTLY"] === "1";
+const hasCargo = nightly && spawnSync("cargo", ["--version"]).status === 0;
+if (nightly && !hasCargo)
+  console.warn("skipped: cargo test of packages/backend-native; cargo is not installed");
+
+describe.skipIf(!hasCargo)("cargo", () => {
+  const cargo = (...args: string[]): void => {
+    const { status, stdout, stderr } = spawnSync("cargo", args, { cwd: folder, encoding: "utf8" });
+    expect(status, `${stdout}\n${stderr}`).toBe(0);
+  };
+  it("test passes", () => cargo("test", "--locked", "-p", "nanoflux-kernels"));
+  it("clippy has nothing to say", () =>
+    cargo("clippy", "--locked", "--all-targets", "--", "--deny", "warnings"));
+});
