@@ -1,12 +1,23 @@
 // NanoFlux on its WASM backend, eagerly, as a user writes it. Where the time of one work goes:
 // `node wasm/ours.mjs --profile lenet [threads]`.
 import { wasm } from "@nf/backend-wasm";
-import { assign, crossEntropy, fromData, matmul, noGrad, profile, scope, tensor, use, zeros } from "@nf/core";
-import { lenet } from "@nf/models";
+import {
+  assign,
+  crossEntropy,
+  fromData,
+  matmul,
+  noGrad,
+  profile,
+  reshape,
+  scope,
+  tensor,
+  use,
+  zeros,
+} from "@nf/core";
+import { Gpt, lenet } from "@nf/models";
 import { Linear, ReLU, sequential } from "@nf/nn";
 import { Adam, AdamW, SGD } from "@nf/optim";
 import { BATCH, checks, classes, LENET, MLP, NANOGPT, values, weight } from "./data.mjs";
-import { NanoGpt } from "./nanogpt.mjs";
 import { serve } from "./peer.mjs";
 
 /** Gives the model the weights that all start from. */
@@ -21,13 +32,13 @@ function start(model) {
   });
 }
 
-async function training(model, optimizer, x, y) {
+async function training(model, optimizer, x, y, forward = (input) => model.forward(input)) {
   start(model);
   const step = () => {
     let loss = 0;
     scope(() => {
       optimizer.zeroGrad();
-      const output = crossEntropy(model.forward(x), y);
+      const output = crossEntropy(forward(x), y);
       output.backward();
       optimizer.step();
       loss = output.itemSync();
@@ -64,11 +75,13 @@ const kinds = {
     return training(model, new Adam(model.parameters(), LENET), x, y);
   },
   nanogpt() {
-    const { batch, tokens, vocab, lr } = NANOGPT;
-    const model = new NanoGpt(NANOGPT);
+    const { batch, tokens, vocab, width, heads, blocks, lr } = NANOGPT;
+    const sizes = { vocabSize: vocab, maxPositions: tokens, hiddenSize: width, layers: blocks, heads };
+    const model = new Gpt(sizes);
     const x = fromData(classes(batch * tokens, 1, vocab), [batch, tokens]);
     const y = fromData(classes(batch * tokens, 2, vocab), [batch * tokens]);
-    return training(model, new AdamW(model.parameters(), { lr }), x, y);
+    const rows = (input) => reshape(model.forward(input), [-1, vocab]);
+    return training(model, new AdamW(model.parameters(), { lr }), x, y, rows);
   },
 };
 

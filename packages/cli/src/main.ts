@@ -30,8 +30,10 @@ export async function main(io: Io): Promise<number> {
       backends: (options) => runBackends(io, options),
       inspect: async (model, options) =>
         (await import("./commands/inspect.ts")).runInspect(io, model, options),
-      train: async (model, options) =>
-        (await import("./commands/train.ts")).runTrain(io, model, options, version()),
+      trainLenet: async (options) =>
+        (await import("./commands/train.ts")).runTrainLenet(io, options, version()),
+      trainNanogpt: async (options) =>
+        (await import("./commands/train.ts")).runTrainNanogpt(io, options, version()),
       conformance: async (backend, options) =>
         (await import("./commands/conformance.ts")).runConformanceCommand(io, backend, options),
       generate: async (folder, options) =>

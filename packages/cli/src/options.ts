@@ -1,7 +1,7 @@
 import type { Level } from "@nf/conformance";
 
 /** The models that the command knows. */
-export const MODEL_NAMES = ["lenet"] as const;
+export const MODEL_NAMES = ["lenet", "nanogpt"] as const;
 /** Where the digits come from. */
 export const DATA_NAMES = ["embedded", "mnist"] as const;
 /** The optimisers that `nf train` knows. */
@@ -45,7 +45,7 @@ export interface ConformanceOptions extends CompareOptions {
   readonly compare?: readonly string[];
 }
 
-/** Options of `nf train`, checked. */
+/** Options of `nf train lenet`, checked. */
 export interface TrainOptions extends CommonOptions {
   /** Short name or package name; the best one there is when absent. */
   readonly backend?: string;
@@ -65,6 +65,32 @@ export interface TrainOptions extends CommonOptions {
   readonly optimizer: OptimizerName;
   /** Learning rate; the optimiser's usual one when absent. */
   readonly lr?: number;
+  /** Output folder; a new one under `runs/` when absent. */
+  readonly out?: string;
+}
+
+/** Options of `nf train nanogpt`, checked. */
+export interface TextTrainOptions extends CommonOptions {
+  /** Short name or package name; the best one there is when absent. */
+  readonly backend?: string;
+  /** A text file; tinyshakespeare when absent. */
+  readonly data?: string;
+  /** Allow the download of tinyshakespeare when it is not there. */
+  readonly download?: boolean;
+  readonly steps: number;
+  /** Windows of text a step. */
+  readonly batch: number;
+  readonly seed: number;
+  /** Highest learning rate. */
+  readonly lr: number;
+  readonly weightDecay: number;
+  readonly dropout: number;
+  /** Steps between two evaluations; a tenth of all when absent. */
+  readonly evalEvery?: number;
+  /** Characters of the text that the model writes after an evaluation. */
+  readonly sample: number;
+  /** Folder of a run to go on with. */
+  readonly resume?: string;
   /** Output folder; a new one under `runs/` when absent. */
   readonly out?: string;
 }

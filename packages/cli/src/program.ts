@@ -4,99 +4,24 @@ import type { Io } from "./io.ts";
 import {
   type CommonOptions,
   type ConformanceOptions,
-  DATA_NAMES,
-  LEARNING_RATES,
   LEVEL_NAMES,
   MODEL_NAMES,
   type ModelName,
-  OPTIMIZER_NAMES,
-  type TrainOptions,
 } from "./options.ts";
 import { addTextCommands, type TextActions } from "./text-options.ts";
-import { positiveNumber, share, someText, wholeNumber } from "./values.ts";
+import { addTrain, type TrainActions } from "./train-options.ts";
+import { MAX_SEED, someText, wholeNumber } from "./values.ts";
 
 /** What the commands do; each gives its exit code. */
-export interface Actions extends TextActions {
+export interface Actions extends TextActions, TrainActions {
   backends(options: CommonOptions): Promise<number>;
   inspect(model: ModelName, options: CommonOptions): Promise<number>;
-  train(model: ModelName, options: TrainOptions): Promise<number>;
   conformance(backend: string | undefined, options: ConformanceOptions): Promise<number>;
 }
-
-/** Greatest seed: seeds are unsigned 32-bit numbers. */
-const MAX_SEED = 2 ** 32 - 1;
 
 const json = (): Option => new Option("--json", "print one JSON object as the last line of standard output");
 
 const model = (): Argument => new Argument("<model>", "the model").choices([...MODEL_NAMES]);
-
-const learningRates = OPTIMIZER_NAMES.map((name) => `${LEARNING_RATES[name]} for ${name}`).join(", ");
-
-function addTrain(program: Command, actions: Actions, finish: (code: number) => void): void {
-  program
-    .command("train")
-    .summary("train a model; writes curves, sample predictions and metrics")
-    .description(
-      "Train a model on handwritten digits and write loss and accuracy curves, a sheet of sample predictions and the " +
-        "metrics into a folder. Ctrl-C stops after the current step and keeps what there is.",
-    )
-    .addArgument(model())
-    .addOption(
-      new Option(
-        "--backend <name>",
-        `${SHORT_NAMES.join(", ")}, or the name of a package (default: the best of native, wasm, cpu that works here)`,
-      ).argParser(someText),
-    )
-    .addOption(
-      new Option(
-        "--data <name>",
-        "embedded: 10,000 digits that come along; mnist: all 70,000, see --download",
-      )
-        .choices([...DATA_NAMES])
-        .default("embedded"),
-    )
-    .addOption(new Option("--download", "allow the download of MNIST when it is not on this machine"))
-    .addOption(
-      new Option("--limit <n>", "train on the first n images only, to try things out").argParser(
-        wholeNumber(1, 60_000),
-      ),
-    )
-    .addOption(
-      new Option("--epochs <n>", "passes over the training images")
-        .argParser(wholeNumber(1, 100_000))
-        .default(3),
-    )
-    .addOption(new Option("--batch <n>", "images a step").argParser(wholeNumber(1, 100_000)).default(16))
-    .addOption(
-      new Option("--seed <n>", "seed of the initial weights and of the order of the images")
-        .argParser(wholeNumber(0, MAX_SEED))
-        .default(42),
-    )
-    .addOption(
-      new Option("--no-shift", "train on the images as they are, instead of moving each by up to a pixel"),
-    )
-    .addOption(
-      new Option("--label-smoothing <share>", "part of the target spread evenly over all classes in training")
-        .argParser(share)
-        .default(0.05),
-    )
-    .addOption(
-      new Option("--optimizer <name>", "the optimiser").choices([...OPTIMIZER_NAMES]).default("adam"),
-    )
-    .addOption(
-      new Option(
-        "--lr <number>",
-        `highest learning rate; it rises over a tenth of the run, then falls to 0 (default: ${learningRates})`,
-      ).argParser(positiveNumber),
-    )
-    .addOption(
-      new Option("--out <folder>", "output folder (default: runs/<model>-<date and time>)").argParser(
-        someText,
-      ),
-    )
-    .addOption(json())
-    .action(async (name: ModelName, options: TrainOptions) => finish(await actions.train(name, options)));
-}
 
 function addConformance(program: Command, actions: Actions, finish: (code: number) => void): void {
   program
@@ -182,7 +107,9 @@ export function createProgram(
  * @param code of the CommanderError
  */
 export function choicesAfter(program: Command, argv: readonly string[], code: string): string {
-  const command = program.commands.find((candidate) => argv.includes(candidate.name()));
+  const path = commandsIn(program, argv);
+  const command = path.at(-1);
+  const name = path.map((one) => ` ${one.name()}`).join("");
   const optionsOf = (owner: Command) =>
     owner
       .createHelp()
@@ -190,15 +117,17 @@ export function choicesAfter(program: Command, argv: readonly string[], code: st
       .map(({ flags }) => flags)
       .join(", ");
   switch (code) {
-    case "commander.unknownCommand":
-      return `Commands: ${program.commands.map((candidate) => candidate.name()).join(", ")}.`;
+    case "commander.unknownCommand": {
+      const choices = (command ?? program).commands.map((candidate) => candidate.name()).join(", ");
+      return `${command === undefined ? "Commands" : "Models"}: ${choices}.`;
+    }
     case "commander.unknownOption":
-      return `Options of ${command === undefined ? "nf" : `nf ${command.name()}`}: ${optionsOf(command ?? program)}.`;
+      return `Options of nf${name}: ${optionsOf(command ?? program)}.`;
     case "commander.missingArgument":
     case "commander.excessArguments":
       return command === undefined
         ? ""
-        : `Usage: nf ${command.name()} ${command.usage()}${
+        : `Usage: nf${name} ${command.usage()}${
             command.registeredArguments.some((argument) => argument.name() === "model")
               ? `, with <model> ${MODEL_NAMES.join(", ")}`
               : ""
@@ -206,4 +135,10 @@ export function choicesAfter(program: Command, argv: readonly string[], code: st
     default:
       return "";
   }
+}
+
+/** The command that arguments name, after those above it. */
+function commandsIn(program: Command, argv: readonly string[]): Command[] {
+  const command = program.commands.find((candidate) => argv.includes(candidate.name()));
+  return command === undefined ? [] : [command, ...commandsIn(command, argv)];
 }

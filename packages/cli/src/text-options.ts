@@ -53,7 +53,7 @@ const fromZeroToOne = numberBetween(0, 1, 0.9);
 function folder(): Argument {
   return new Argument(
     "<folder>",
-    "a model: config.json, model.safetensors (or shards) and tokenizer.json; or a llama2.c checkpoint with its vocabulary",
+    "a model: config.json, model.safetensors (or shards) and tokenizer.json, as nf train nanogpt writes them, too; or a llama2.c checkpoint with its vocabulary",
   ).argParser(someText);
 }
 
@@ -64,7 +64,7 @@ function addTextOptions(command: Command, maxTokens: number): Command {
     .addOption(
       one(
         "--backend <name>",
-        `${SHORT_NAMES.join(", ")}, or the name of a package (default: the best of native, wasm, cpu that works here)`,
+        `${SHORT_NAMES.join(", ")}, or the name of a package (default: the best of wasm, native, cpu that works here)`,
         someText,
       ),
     )
@@ -141,7 +141,7 @@ export function addTextCommands(
     .command("generate")
     .summary("write text with a language model")
     .description(
-      "Go on a prompt with a language model (Llama, Mistral, Qwen2), and print the text as it comes. Ctrl-C ends the text.",
+      "Go on a prompt with a language model (Llama, Mistral, Qwen2, GPT-2, nanoGPT), and print the text as it comes. Ctrl-C ends the text.",
     )
     .addArgument(folder())
     .addOption(

@@ -1,5 +1,8 @@
 import { InvalidArgumentError } from "commander";
 
+/** Greatest seed: seeds are unsigned 32-bit numbers. */
+export const MAX_SEED: number = 2 ** 32 - 1;
+
 /** Plain decimal notation; `Number` alone would also take "", "0x10" and " 7 ". */
 const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
 

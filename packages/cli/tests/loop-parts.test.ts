@@ -1,8 +1,8 @@
 import { type LabelledImage, NdArray } from "@nf/data";
 import { describe, expect, it } from "vitest";
-import { decide, score } from "../src/train/evaluate.ts";
+import { decide, score } from "../src/train/digits/evaluate.ts";
+import { type ImageSource, ShiftedImages } from "../src/train/digits/shift.ts";
 import { warmUpCosine } from "../src/train/schedule.ts";
-import { type ImageSource, ShiftedImages } from "../src/train/shift.ts";
 
 /** Images of 5 by 5 with ink 1 in the middle, on a ground of -1. */
 const dots: ImageSource = {

@@ -4,7 +4,8 @@ import { ArrayDataset, DataLoader, NdArray } from "@nf/data";
 import { lenet } from "@nf/models";
 import { CrossEntropyLoss } from "@nf/nn";
 import { expect, it } from "vitest";
-import { fit } from "../src/train/fit.ts";
+import { type Evaluation, evaluate, type ImageBatch } from "../src/train/digits/evaluate.ts";
+import { descend, fit } from "../src/train/fit.ts";
 import { createOptimizer } from "../src/train/optimizer.ts";
 
 it("the loop holds as much after many steps and tests as after few", async () => {
@@ -18,17 +19,22 @@ it("the loop holds as much after many steps and tests as after few", async () =>
   });
   const batches = new DataLoader(dataset, { batchSize: 8 });
   const live: { tensors: number; bytes: number; misses: number }[] = [];
-  const complete = await fit({
-    model,
-    criterion: new CrossEntropyLoss({ labelSmoothing: 0.05 }),
-    optimizer: createOptimizer("adam", model.parameters(), 1e-3),
-    trainBatches: () => batches,
-    testBatches: batches,
-    epochs: 30,
+  const criterion = new CrossEntropyLoss({ labelSmoothing: 0.05 });
+  const optimizer = createOptimizer("adam", model.parameters(), 1e-3);
+  const complete = await fit<ImageBatch, Evaluation>({
+    batches: () => batches,
+    async train({ image, label }, lr) {
+      const { loss } = descend(optimizer, lr, () => ({
+        loss: criterion.forward(model.forward(image), label),
+      }));
+      return { objective: await loss.item(), loss: 0, accuracy: 0, items: 8 };
+    },
+    evaluate: (_round, breathe) => evaluate(model, batches, breathe),
+    rounds: 30,
     learningRate: () => 1e-3,
     signal: new AbortController().signal,
     onStep() {},
-    onEpoch() {
+    onRound() {
       const { liveTensors, liveBytes, poolMisses } = memory();
       live.push({ tensors: liveTensors, bytes: liveBytes, misses: poolMisses });
     },

@@ -7,13 +7,13 @@ import { capture } from "./io.ts";
 
 function at(step: number, steps = 100): ProgressState {
   return {
-    epoch: 1,
-    epochs: 3,
+    place: "epoch 1/3",
     step,
     steps,
     loss: 0.12345,
     accuracy: 0.9625,
-    imagesPerSecond: 4210.4,
+    unit: "images",
+    itemsPerSecond: 4210.4,
     secondsLeft: 72,
   };
 }

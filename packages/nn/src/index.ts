@@ -29,10 +29,18 @@ export {
   Softmax,
   Tanh,
 } from "./layers/activations.ts";
+export {
+  type AttentionMasks,
+  type KeysValues,
+  MultiheadAttention,
+  type MultiheadAttentionOptions,
+} from "./layers/attention.ts";
 export { Conv1d, Conv2d, Conv3d, type ConvLayerOptions } from "./layers/conv.ts";
 export { Dropout, type DropoutOptions } from "./layers/dropout.ts";
+export { Embedding, type EmbeddingOptions } from "./layers/embedding.ts";
 export { Flatten } from "./layers/flatten.ts";
 export { Layer, type LayerLike, type Mismatch, type Same } from "./layers/layer.ts";
+export { LayerNorm, type LayerNormOptions } from "./layers/layer-norm.ts";
 export { Linear, type LinearOptions } from "./layers/linear.ts";
 export {
   AvgPool1d,

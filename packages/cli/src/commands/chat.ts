@@ -1,9 +1,8 @@
 import { createInterface } from "node:readline";
 import type { ChatMessage } from "@nf/io";
-import type { LoadedLlama } from "@nf/models";
 import { CliError, UsageError } from "../errors.ts";
 import { EXIT, type Io, say, stopCode } from "../io.ts";
-import { asUsage, checkSampling, generateOptions, rate, withModel } from "../text/open.ts";
+import { asUsage, checkSampling, generateOptions, rate, type TextModel, withModel } from "../text/open.ts";
 import type { ChatCommandOptions } from "../text-options.ts";
 
 const COMMANDS = "/clear, /exit";
@@ -48,7 +47,7 @@ export async function runChat(io: Io, path: string, options: ChatCommandOptions)
 /** Writes the answer as it comes, and gives it; undefined where it was cut off. */
 async function reply(
   io: Io,
-  llama: LoadedLlama,
+  llama: TextModel,
   messages: readonly ChatMessage[],
   settings: ReturnType<typeof generateOptions>,
 ): Promise<string | undefined> {

@@ -9,10 +9,11 @@ import type { CommonOptions, ModelName } from "../options.ts";
 export async function runInspect(io: Io, name: ModelName, { json }: CommonOptions): Promise<number> {
   const backend = await use(openBestBackend(io.importModule, (note) => say(io.stderr, note)));
   try {
-    const { create, input } = MODELS[name];
+    const { create, input, dtype } = MODELS[name];
     const model = create();
-    if (json) say(io.stdout, JSON.stringify({ model: name, input, ...inspectModel(model, input) }));
-    else say(io.stdout, inspect(model, input));
+    if (json)
+      say(io.stdout, JSON.stringify({ model: name, input, ...inspectModel(model, input, { dtype }) }));
+    else say(io.stdout, inspect(model, input, { dtype }));
     return EXIT.done;
   } finally {
     await backend.dispose();

@@ -28,7 +28,21 @@ export interface CurvesData {
   readonly steps: readonly CurveStep[];
   /** Test results, where there are any. */
   readonly tests: readonly CurvePoint[];
+  /** What axes and legend say; default an image classifier's words. */
+  readonly words?: CurveWords;
 }
+
+/** What axes and legend of {@link curvesSvg} say. */
+export interface CurveWords {
+  /** What the horizontal axis counts: with `Step`, `stepsPerEpoch` is 1. */
+  readonly x: "Epoch" | "Step";
+  /** What the accuracy is a share of: `images`. */
+  readonly items: string;
+  /** What the points stand for: `test set`. */
+  readonly tests: string;
+}
+
+const IMAGES: CurveWords = { x: "Epoch", items: "images", tests: "test set" };
 
 const WIDTH = 1120;
 const HEIGHT = 470;
@@ -52,6 +66,7 @@ interface Panel {
   readonly raw: readonly Point[];
   readonly smoothed: readonly Point[];
   readonly tests: readonly Point[];
+  readonly x: CurveWords["x"];
   readonly epochs: number;
   readonly y: Plot.ScaleOptions;
   /** Values that the vertical axis marks; Plot's choice when absent. */
@@ -67,15 +82,18 @@ const MAX_POINTS = 240;
 /** Values of test points are written out while there is room for them. */
 const MAX_LABELS = 12;
 
-/** Whole epochs, at most a dozen of them. */
-function epochTicks(epochs: number): number[] {
-  const every = Math.ceil(epochs / 12);
+/** Whole epochs, at most a dozen of them; or half a dozen round numbers of steps. */
+function xTicks(x: CurveWords["x"], epochs: number): number[] {
+  const least = epochs / 6;
+  const unit = 10 ** Math.floor(Math.log10(Math.max(1, least)));
+  const round = Math.max(1, unit * ([1, 2, 5, 10].find((factor) => factor * unit >= least) ?? 10));
+  const every = x === "Epoch" ? Math.ceil(epochs / 12) : round;
   return Array.from({ length: Math.floor(epochs / every) + 1 }, (_, index) => index * every);
 }
 
 function panelSvg(left: number, panel: Panel): string {
   const { document } = parseHTML("<!doctype html><html><body></body></html>");
-  const ticks = epochTicks(panel.epochs);
+  const ticks = xTicks(panel.x, panel.epochs);
   const chosen = panel.ticks === undefined ? {} : { ticks: panel.ticks };
   const fewTests = panel.tests.length <= MAX_LABELS;
   const svg: SvgElement = Plot.plot({
@@ -87,7 +105,7 @@ function panelSvg(left: number, panel: Panel): string {
     marginTop: 36,
     marginBottom: 46,
     style: { fontFamily: FONT, fontSize: "12px", color: INK, background: "none" },
-    x: { label: "Epoch", domain: [0, panel.epochs], ticks, tickFormat: "d" },
+    x: { label: panel.x, domain: [0, panel.epochs], ticks, tickFormat: panel.x === "Epoch" ? "d" : ",d" },
     y: { label: panel.label, ...panel.y },
     marks: [
       Plot.gridY({ stroke: RULE, strokeOpacity: 1, ...chosen }),
@@ -124,7 +142,7 @@ function panelSvg(left: number, panel: Panel): string {
   return svg.outerHTML;
 }
 
-function legend(right: number, span: number, size: number): string {
+function legend(right: number, span: number, size: number, tests: string): string {
   const line = (x: number, stroke: string, extra: Readonly<Record<string, string | number>>) =>
     element("line", { x1: x, x2: x + 22, y1: 31, y2: 31, stroke, ...extra });
   const label = (x: number, content: string) => text(x, 35, content, { fill: MUTED, "font-size": 12 });
@@ -133,7 +151,7 @@ function legend(right: number, span: number, size: number): string {
     line(raw, BLUE, { "stroke-opacity": 0.35, "stroke-width": 1.5 }) +
       label(raw + 30, size > 1 ? `mean of ${size} batches` : "each batch"),
     line(average, BLUE, { "stroke-width": 2.5 }) + label(average + 30, `moving average, ${span} steps`),
-    element("circle", { cx: test + 11, cy: 31, r: 5, fill: ORANGE }) + label(test + 30, "test set"),
+    element("circle", { cx: test + 11, cy: 31, r: 5, fill: ORANGE }) + label(test + 30, tests),
   ].join("");
 }
 
@@ -160,12 +178,13 @@ function lossScale(smoothed: readonly Point[], tests: readonly Point[]): Pick<Pa
   return { y: { type: "log", domain: [low, high] }, ticks: logTicks(low, high) };
 }
 
-/** Domain of the accuracy: from the round number below what matters up to 100 %. */
+/** Domain of the accuracy: from the round number below what matters to the one above, with room. */
 function accuracyScale(smoothed: readonly Point[], tests: readonly Point[]): Plot.ScaleOptions {
   // The first fifth is the climb from guessing; it may leave the picture at the bottom.
   const settled = [...smoothed.slice(Math.floor(smoothed.length / 5)), ...tests].map(({ y }) => y);
   const low = settled.length === 0 ? 0 : Math.max(0, Math.floor(Math.min(...settled) / 10) * 10 - 10);
-  return { domain: [low, 100] };
+  const high = Math.max(low, ...[...smoothed, ...tests].map(({ y }) => y));
+  return { domain: [low, Math.min(100, Math.floor(high / 10) * 10 + 20)] };
 }
 
 /**
@@ -176,7 +195,7 @@ function accuracyScale(smoothed: readonly Point[], tests: readonly Point[]): Plo
  * @returns an SVG document of 1120 by 470 pixels
  */
 export function curvesSvg(data: CurvesData): string {
-  const { steps, tests, stepsPerEpoch } = data;
+  const { steps, tests, stepsPerEpoch, words = IMAGES } = data;
   const at = (step: number) => step / stepsPerEpoch;
   // About a thirtieth of the run: follows the curve, and takes the noise of single batches away.
   const span = Math.max(1, Math.min(100, Math.round(steps.length / 30)));
@@ -201,9 +220,10 @@ export function curvesSvg(data: CurvesData): string {
     HEIGHT,
     data.title,
     heading(MARGIN, data.title, data.subtitle),
-    legend(WIDTH - MARGIN, span, size),
+    legend(WIDTH - MARGIN, span, size, words.tests),
     panelSvg(MARGIN - 12, {
       ...loss,
+      x: words.x,
       epochs,
       label: "Cross-entropy loss (nats, log scale)",
       ...lossScale(loss.smoothed, loss.tests),
@@ -212,8 +232,9 @@ export function curvesSvg(data: CurvesData): string {
     }),
     panelSvg(WIDTH - MARGIN - PANEL.width + 12, {
       ...accuracy,
+      x: words.x,
       epochs,
-      label: "Accuracy (% of images)",
+      label: `Accuracy (% of ${words.items})`,
       y: accuracyScale(accuracy.smoothed, accuracy.tests),
       valueLabel: (value) => `${value.toFixed(2)} %`,
       labelOffset: 18,

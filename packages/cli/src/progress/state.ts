@@ -2,9 +2,9 @@ import { clock, count, lossText, percent } from "../format.ts";
 
 /** Where a training run stands. */
 export interface ProgressState {
-  readonly epoch: number;
-  readonly epochs: number;
-  /** Steps done, over all epochs. */
+  /** In words: `epoch 1/3`. */
+  readonly place: string;
+  /** Steps done, of the whole run. */
   readonly step: number;
   /** Steps of the whole run. */
   readonly steps: number;
@@ -12,7 +12,9 @@ export interface ProgressState {
   readonly loss: number;
   /** Recent training accuracy, 0 to 1. */
   readonly accuracy: number;
-  readonly imagesPerSecond: number;
+  /** What is trained on: `images`, `characters`. */
+  readonly unit: string;
+  readonly itemsPerSecond: number;
   readonly secondsLeft: number;
 }
 
@@ -30,8 +32,8 @@ export function describe(state: ProgressState): { readonly place: string; readon
   const figures = [
     `loss ${lossText(state.loss)}`,
     `accuracy ${percent(state.accuracy, 1)}`,
-    `${count(state.imagesPerSecond)} images/s`,
+    `${count(state.itemsPerSecond)} ${state.unit}/s`,
     `${clock(state.secondsLeft)} left`,
   ];
-  return { place: `epoch ${state.epoch}/${state.epochs}`, figures: figures.join("  ") };
+  return { place: state.place, figures: figures.join("  ") };
 }

@@ -1,8 +1,15 @@
 import { randomInt } from "node:crypto";
-import { stat } from "node:fs/promises";
-import { resolve } from "node:path";
+import { readFile, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { type Backend, OptionError, OutOfMemoryError, use } from "@nf/core";
-import { type GenerateOptions, type LoadedLlama, loadLlama, Sampler } from "@nf/models";
+import {
+  type GenerateOptions,
+  type LoadedGpt,
+  type LoadedLlama,
+  loadGpt,
+  loadLlama,
+  Sampler,
+} from "@nf/models";
 import { openBackend, openBestBackend } from "../backends.ts";
 import { CliError, messageOf, UsageError } from "../errors.ts";
 import { type Io, say } from "../io.ts";
@@ -31,12 +38,15 @@ export function generateOptions(options: TextOptions, signal: AbortSignal): Gene
   };
 }
 
+/** A model that goes on texts. */
+export type TextModel = LoadedLlama | LoadedGpt;
+
 /** Runs something with a loaded model, and gives the model and its backend back. */
 export async function withModel(
   io: Io,
   path: string,
   options: TextOptions,
-  run: (llama: LoadedLlama, backend: Backend) => Promise<number>,
+  run: (model: TextModel, backend: Backend) => Promise<number>,
 ): Promise<number> {
   const folder = resolve(io.cwd, path);
   if ((await stat(folder).catch(() => undefined)) === undefined) {
@@ -51,23 +61,61 @@ export async function withModel(
       : openBackend(options.backend, io.importModule),
   );
   try {
-    const { weights, context } = options;
-    const llama = await asUsage(() =>
-      loadLlama(folder, { weights, ...(context !== undefined && { maxSequenceLength: context }) }),
-    );
-    if (llama.unquantized.length > 0) {
-      note(
-        `${llama.unquantized.length} matrices stay f32: their rows are no whole number of blocks of 32 values.`,
-      );
-    }
+    const gpt = GPT.has(await modelType(folder));
+    const model = gpt ? await openGpt(folder, path, options) : await openLlama(folder, options, note);
     try {
-      return await run(llama, backend);
+      return await run(model, backend);
     } finally {
-      llama.dispose();
+      model.dispose();
     }
   } finally {
     await backend.dispose();
   }
+}
+
+/** What `config.json` calls a GPT. */
+const GPT: ReadonlySet<unknown> = new Set(["gpt2", "nanogpt"]);
+
+/** The `model_type` in a folder's `config.json`; undefined where there is none to be read. */
+async function modelType(folder: string): Promise<unknown> {
+  try {
+    const config: unknown = JSON.parse(await readFile(join(folder, "config.json"), "utf8"));
+    return typeof config === "object" && config !== null ? Reflect.get(config, "model_type") : undefined;
+  } catch {
+    // What is wrong with it is told by what opens the weights.
+    return undefined;
+  }
+}
+
+async function openLlama(
+  folder: string,
+  { weights, context }: TextOptions,
+  note: (line: string) => void,
+): Promise<LoadedLlama> {
+  const llama = await asUsage(() =>
+    loadLlama(folder, { weights, ...(context !== undefined && { maxSequenceLength: context }) }),
+  );
+  if (llama.unquantized.length > 0) {
+    note(
+      `${llama.unquantized.length} matrices stay f32: their rows are no whole number of blocks of 32 values.`,
+    );
+  }
+  return llama;
+}
+
+/** @throws UsageError for options that a GPT does not have */
+async function openGpt(folder: string, path: string, { weights, context }: TextOptions): Promise<LoadedGpt> {
+  if (weights !== "auto" && weights !== "f32") {
+    throw new UsageError(
+      `--weights ${weights}: the model in ${path} is a GPT, whose weights are f32. Leave it out.`,
+    );
+  }
+  if (context !== undefined) {
+    throw new UsageError(
+      `--context ${context}: the model in ${path} is a GPT, which sees as much as it was made for. Leave it out.`,
+    );
+  }
+  return asUsage(() => loadGpt(folder));
 }
 
 /** What the library refuses as an option came from the arguments. */

@@ -1,67 +1,65 @@
 import type { Tensor } from "@nf/core";
-import {
-  type Classifier,
-  decide,
-  type Evaluation,
-  evaluate,
-  type ImageBatch,
-  type Outcome,
-  score,
-} from "./evaluate.ts";
 import type { Optimizer } from "./optimizer.ts";
 
-/** A loss of logits and classes: the mean over the batch. */
-export interface Criterion {
-  forward(logits: Tensor, label: Tensor): Tensor;
+/** What a training step came to. */
+export interface StepFigures {
+  /** What the step made smaller, before the step. */
+  readonly objective: number;
+  /** Mean cross-entropy of the batch, in nats. */
+  readonly loss: number;
+  /** Share of the batch that was predicted right, 0 to 1. */
+  readonly accuracy: number;
+  /** Things predicted in the batch: images, or characters. */
+  readonly items: number;
 }
 
-/** One training step. */
-export interface StepResult {
-  readonly epoch: number;
-  /** Steps done, from 1 over all epochs. */
+/** One training step of a run. */
+export interface StepResult extends StepFigures {
+  readonly round: number;
+  /** Steps done, from 1 over all rounds. */
   readonly step: number;
-  /** What the step made smaller: the criterion's value for the batch, before the step. */
-  readonly objective: number;
-  /** Mean cross-entropy of the batch, in nats; the objective has label smoothing besides. */
-  readonly loss: number;
-  /** Share of the batch that was classified right, 0 to 1. */
-  readonly accuracy: number;
-  /** Images in the batch. */
-  readonly images: number;
   readonly learningRate: number;
-  /** Seconds of training since the start: tests apart. */
+  /** Seconds of training since the start: evaluations apart. */
   readonly seconds: number;
 }
 
-/** What an epoch came to. */
-export interface EpochResult {
-  readonly epoch: number;
+/** What a round came to. */
+export interface RoundResult<E> {
+  readonly round: number;
   /** Steps done at its end. */
   readonly step: number;
-  /** Mean cross-entropy of its images, each at the time of its step. */
+  /** Mean cross-entropy of what it trained on, each at the time of its step. */
   readonly loss: number;
-  /** Training accuracy over its images, 0 to 1. */
+  /** Share of what it trained on that was predicted right, 0 to 1. */
   readonly accuracy: number;
-  /** Seconds of training since the start: tests apart. */
+  /** Seconds of training since the start: evaluations apart. */
   readonly seconds: number;
-  readonly test: Evaluation;
+  readonly evaluation: E;
 }
 
-/** What {@link fit} works on. */
-export interface FitTask {
-  readonly model: Classifier;
-  readonly criterion: Criterion;
-  readonly optimizer: Optimizer;
-  /** The training batches of an epoch, counted from 1. */
-  trainBatches(epoch: number): AsyncIterable<ImageBatch>;
-  readonly testBatches: AsyncIterable<ImageBatch>;
-  readonly epochs: number;
+/** What {@link fit} works on: rounds of training batches, each with an evaluation at its end. */
+export interface FitTask<Batch, E> {
+  /** Of the whole run, counted from 1: epochs, or stretches of steps. */
+  readonly rounds: number;
+  /** The batches of a round; in the first after a resumption those that were still to come. */
+  batches(round: number): AsyncIterable<Batch>;
+  /** Does one training step. */
+  train(batch: Batch, learningRate: number): Promise<StepFigures>;
+  /** @returns undefined when it was given up, because `breathe` gave false */
+  evaluate(round: number, breathe: () => Promise<boolean>): Promise<E | undefined>;
   /** Learning rate of a step, counted from 0. */
   learningRate(step: number): number;
   /** Ends the run after the step in hand. */
   readonly signal: AbortSignal;
   onStep(result: StepResult): void;
-  onEpoch(result: EpochResult): void;
+  onRound(result: RoundResult<E>): void | Promise<void>;
+  /** Where an interrupted run goes on; default at the beginning. */
+  readonly from?: {
+    readonly rounds: number;
+    /** Steps done, oldest first. */
+    readonly steps: readonly StepResult[];
+    readonly seconds: number;
+  };
 }
 
 /** Longest time in milliseconds for which timers and signals are kept waiting. */
@@ -77,53 +75,62 @@ function breather(): () => Promise<void> {
   };
 }
 
+/** Mean loss and accuracy of steps, each weighing as much as it has items. */
+export function meanOf(steps: readonly StepFigures[]): Pick<StepFigures, "loss" | "accuracy"> {
+  const items = steps.reduce((sum, step) => sum + step.items, 0);
+  const mean = (read: (step: StepFigures) => number): number =>
+    steps.reduce((sum, step) => sum + read(step) * step.items, 0) / items;
+  return { loss: mean(({ loss }) => loss), accuracy: mean(({ accuracy }) => accuracy) };
+}
+
+/** One step of an optimiser down the loss that `forward` gives, which may give more to be read afterwards. */
+export function descend<T extends { readonly loss: Tensor }>(
+  optimizer: Optimizer,
+  learningRate: number,
+  forward: () => T,
+): T {
+  optimizer.lr = learningRate;
+  optimizer.zeroGrad();
+  const result = forward();
+  result.loss.backward();
+  optimizer.step();
+  return result;
+}
+
 /**
- * Trains a classifier: one pass over the training batches an epoch, then the test. Results go to the callbacks as they
- * come; the promise resolves when all epochs are done or the signal has stopped the run.
+ * Trains: the batches of a round, then its evaluation. Results go to the callbacks as they come; the promise resolves
+ * when all rounds are done or the signal has stopped the run.
  *
- * @returns whether all epochs were done
+ * @returns whether all rounds were done
  */
-export async function fit(task: FitTask): Promise<boolean> {
-  const { model, criterion, optimizer, signal } = task;
+export async function fit<Batch, E>(task: FitTask<Batch, E>): Promise<boolean> {
+  const { signal, from } = task;
   const breathe = breather();
-  let step = 0;
-  let seconds = 0;
-  for (let epoch = 1; epoch <= task.epochs; epoch++) {
-    const seen: Outcome[] = [];
+  let step = from?.steps.length ?? 0;
+  let seconds = from?.seconds ?? 0;
+  const done = from?.rounds ?? 0;
+  let seen: StepResult[] = from?.steps.filter(({ round }) => round > done) ?? [];
+  for (let round = done + 1; round <= task.rounds; round++) {
     const before = seconds;
     const start = performance.now();
-    for await (const { image, label } of task.trainBatches(epoch)) {
+    for await (const batch of task.batches(round)) {
       const learningRate = task.learningRate(step);
-      optimizer.lr = learningRate;
-      optimizer.zeroGrad();
-      const logits = model.forward(image);
-      const loss = criterion.forward(logits, label);
-      loss.backward();
-      optimizer.step();
-
-      const objective = await loss.item();
-      const outcomes = decide(await logits.data(), await label.data());
-      seen.push(...outcomes);
+      const figures = await task.train(batch, learningRate);
       seconds = before + (performance.now() - start) / 1000;
       step++;
-      task.onStep({
-        epoch,
-        step,
-        objective,
-        ...score(outcomes),
-        images: outcomes.length,
-        learningRate,
-        seconds,
-      });
+      const result: StepResult = { round, step, ...figures, learningRate, seconds };
+      seen.push(result);
+      task.onStep(result);
       await breathe();
       if (signal.aborted) return false;
     }
-    const test = await evaluate(model, task.testBatches, async () => {
+    const evaluation = await task.evaluate(round, async () => {
       await breathe();
       return !signal.aborted;
     });
-    if (test === undefined) return false;
-    task.onEpoch({ epoch, step, ...score(seen), seconds, test });
+    if (evaluation === undefined) return false;
+    await task.onRound({ round, step, ...meanOf(seen), seconds, evaluation });
+    seen = [];
   }
   return true;
 }

@@ -1,7 +1,7 @@
-import { appendFile, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { makeFolder } from "@nf/data/node";
-import { CliError, messageOf } from "../errors.ts";
+import { CliError, messageOf, UsageError } from "../errors.ts";
 
 /** The folder that a run writes into. */
 export interface RunFolder {
@@ -13,6 +13,12 @@ export interface RunFolder {
   write(name: string, content: string | Uint8Array): Promise<void>;
   /** Adds to a file's end. */
   append(name: string, content: string): Promise<void>;
+  /** Has a file written by something that takes its absolute path. */
+  save(name: string, write: (path: string) => Promise<void>): Promise<void>;
+  /** The text of a file that is there. */
+  read(name: string): Promise<string>;
+  /** The absolute path of a file. */
+  absolute(name: string): string;
 }
 
 /** Local date and time as a part of file names: `2026-01-31-094507`. */
@@ -36,15 +42,17 @@ async function freeName(cwd: string, base: string): Promise<string> {
 
 /**
  * Makes a run's folder, or takes the one that is there, and makes sure that it can be written to, before any work is
- * done. Metrics of an earlier run in it are removed; its other files are written over one by one.
+ * done. What an earlier run in it added to line by line is removed; its other files are written over one by one.
  *
  * @param out what the user asked for; absent: a new folder under `runs/`
+ * @param appended files that the run adds to
  * @throws CliError when it cannot be made or written to
  */
 export async function createRunFolder(
   cwd: string,
   out: string | undefined,
   model: string,
+  appended: readonly string[] = [METRICS],
 ): Promise<RunFolder> {
   const path = out ?? (await freeName(cwd, join("runs", `${model}-${timestamp(new Date())}`)));
   const folder = resolve(cwd, path);
@@ -53,13 +61,43 @@ export async function createRunFolder(
     await makeFolder(folder);
     await writeFile(probe, "");
     await rm(probe);
-    await rm(join(folder, METRICS), { force: true });
+    for (const name of appended) await rm(join(folder, name), { force: true });
   } catch (error) {
     const advice = "Choose another with --out.";
     throw new CliError(`The output folder ${path} cannot be written to: ${messageOf(error)}. ${advice}`, {
       cause: error,
     });
   }
+  return inFolder(path, folder);
+}
+
+/**
+ * The folder of an earlier run, to go on in. Nothing in it is touched.
+ *
+ * @param needed files that must be there
+ * @throws UsageError when they are not
+ */
+export async function openRunFolder(
+  cwd: string,
+  path: string,
+  needed: readonly string[],
+): Promise<RunFolder> {
+  const folder = resolve(cwd, path);
+  for (const name of needed) {
+    if (await exists(join(folder, name))) continue;
+    throw new UsageError(
+      `There is no ${join(path, name)}. Give --resume the output folder of a run that was stopped.`,
+    );
+  }
+  return inFolder(path, folder);
+}
+
+/** The files of a run in the user's terms. */
+export function pathsIn(folder: RunFolder): string[] {
+  return folder.files.map((name) => join(folder.path, name));
+}
+
+function inFolder(path: string, folder: string): RunFolder {
   const files = new Set<string>();
   return {
     path,
@@ -74,8 +112,14 @@ export async function createRunFolder(
       await appendFile(join(folder, name), content);
       files.add(name);
     },
+    async save(name, write) {
+      await write(join(folder, name));
+      files.add(name);
+    },
+    read: (name) => readFile(join(folder, name), "utf8"),
+    absolute: (name) => join(folder, name),
   };
 }
 
-/** Steps and epochs of a run, one JSON object a line. */
+/** Steps and evaluations of a run, one JSON object a line. */
 export const METRICS = "metrics.jsonl";

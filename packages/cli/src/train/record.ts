@@ -1,25 +1,38 @@
-import type { EpochResult, StepResult } from "./fit.ts";
+import type { RoundResult, StepResult } from "./fit.ts";
+
+/** How a model's metrics name what is in a record. */
+export interface RecordNames<E> {
+  /** A step as a line of metrics, without times, so that two runs can be compared line by line. */
+  step(result: StepResult): Readonly<Record<string, unknown>>;
+  /** A round as a line of metrics. */
+  round(result: RoundResult<E>): Readonly<Record<string, unknown>>;
+}
 
 /** All that a run has shown so far. */
-export class RunRecord {
+export class RunRecord<E> {
+  readonly #names: RecordNames<E>;
   readonly #steps: StepResult[] = [];
-  readonly #epochs: EpochResult[] = [];
-  #images = 0;
-  #written = { steps: 0, epochs: 0 };
+  readonly #rounds: RoundResult<E>[] = [];
+  #items = 0;
+  #written = { steps: 0, rounds: 0 };
+
+  constructor(names: RecordNames<E>) {
+    this.#names = names;
+  }
 
   /** Steps done, oldest first. */
   get steps(): readonly StepResult[] {
     return this.#steps;
   }
 
-  /** Epochs done, oldest first. */
-  get epochs(): readonly EpochResult[] {
-    return this.#epochs;
+  /** Rounds done, oldest first. */
+  get rounds(): readonly RoundResult<E>[] {
+    return this.#rounds;
   }
 
-  /** Images that were trained on so far, repeated ones counted each time. */
-  get images(): number {
-    return this.#images;
+  /** Items that were trained on so far, repeated ones counted each time. */
+  get items(): number {
+    return this.#items;
   }
 
   /** Seconds of training so far. */
@@ -27,50 +40,34 @@ export class RunRecord {
     return this.#steps.at(-1)?.seconds ?? 0;
   }
 
-  /** The latest test, where there was one. */
-  get test(): EpochResult["test"] | undefined {
-    return this.epochs.at(-1)?.test;
+  /** The latest evaluation, where there was one. */
+  get evaluation(): E | undefined {
+    return this.rounds.at(-1)?.evaluation;
   }
 
   addStep(result: StepResult): void {
     this.#steps.push(result);
-    this.#images += result.images;
+    this.#items += result.items;
   }
 
-  addEpoch(result: EpochResult): void {
-    this.#epochs.push(result);
+  addRound(result: RoundResult<E>): void {
+    this.#rounds.push(result);
   }
 
-  /**
-   * What is new since the last call, as JSON lines. Those of steps hold no times, so that two runs can be compared
-   * line by line.
-   */
+  /** What is new since the last call, as JSON lines in the order in which it came. */
   takeLines(): string {
-    const steps = this.steps
-      .slice(this.#written.steps)
-      .map(({ epoch, step, objective, loss, accuracy, images, learningRate }) => ({
-        kind: "step",
-        epoch,
-        step,
-        objective,
-        loss,
-        accuracy,
-        images,
-        learningRate,
-      }));
-    const epochs = this.epochs
-      .slice(this.#written.epochs)
-      .map(({ epoch, step, loss, accuracy, seconds, test }) => ({
-        kind: "epoch",
-        epoch,
-        step,
-        loss,
-        accuracy,
-        testLoss: test.loss,
-        testAccuracy: test.accuracy,
-        seconds,
-      }));
-    this.#written = { steps: this.steps.length, epochs: this.epochs.length };
-    return [...steps, ...epochs].map((line) => `${JSON.stringify(line)}\n`).join("");
+    const rounds = this.rounds.slice(this.#written.rounds);
+    const lines: unknown[] = [];
+    for (const step of this.steps.slice(this.#written.steps)) {
+      while (rounds[0] !== undefined && rounds[0].step < step.step) lines.push(this.#round(rounds.shift()));
+      lines.push({ kind: "step", ...this.#names.step(step) });
+    }
+    for (const round of rounds) lines.push(this.#round(round));
+    this.#written = { steps: this.steps.length, rounds: this.rounds.length };
+    return lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+  }
+
+  #round(result: RoundResult<E> | undefined): unknown {
+    return result === undefined ? {} : this.#names.round(result);
   }
 }

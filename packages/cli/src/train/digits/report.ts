@@ -1,15 +1,16 @@
 import { join } from "node:path";
 import type { Backend } from "@nf/core";
-import { count, duration, lossText, percent, table } from "../format.ts";
-import { LEARNING_RATES, type ModelName, type TrainOptions } from "../options.ts";
+import { count, duration, lossText, percent, table } from "../../format.ts";
+import { LEARNING_RATES, type TrainOptions } from "../../options.ts";
+import { pathsIn, type RunFolder } from "../folder.ts";
+import { circumstances } from "../run.ts";
 import { countRight } from "./evaluate.ts";
-import type { RunFolder } from "./folder.ts";
 import type { PictureText } from "./pictures.ts";
 import type { Session } from "./session.ts";
 
 /** What a run came to, for programs: the object that `--json` prints. */
 export interface TrainResult {
-  readonly model: ModelName;
+  readonly model: "lenet";
   readonly backend: string;
   readonly threads: number;
   /** Null, as are the images, when the run was stopped before it was set up. */
@@ -40,9 +41,9 @@ export interface TrainResult {
 }
 
 /** The result of a run that was stopped before it was set up. */
-export function nothingDone(model: ModelName, backend: Backend, options: TrainOptions): TrainResult {
+export function nothingDone(backend: Backend, options: TrainOptions): TrainResult {
   return {
-    model,
+    model: "lenet",
     backend: backend.name,
     threads: backend.capabilities.threads,
     parameters: null,
@@ -65,26 +66,26 @@ export function nothingDone(model: ModelName, backend: Backend, options: TrainOp
 }
 
 /** Collects a run's result. */
-export function resultOf(model: ModelName, session: Session, complete: boolean): TrainResult {
+export function resultOf(session: Session, complete: boolean): TrainResult {
   const { backend, data, options, record } = session;
   return {
-    ...nothingDone(model, backend, options),
+    ...nothingDone(backend, options),
     parameters: session.parameters,
     trainImages: session.images.length,
     testImages: data.test.length,
     learningRate: session.learningRate,
     steps: record.steps.length,
-    epochs: record.epochs.length,
+    epochs: record.rounds.length,
     seconds: record.seconds,
-    testAccuracy: record.test?.accuracy ?? null,
-    testLoss: record.test?.loss ?? null,
+    testAccuracy: record.evaluation?.accuracy ?? null,
+    testLoss: record.evaluation?.loss ?? null,
     stopped: !complete,
   };
 }
 
 /** What `run.json` holds: the result, and what is needed to do it again. */
 export function detailsOf(
-  result: TrainResult,
+  result: object,
   { data, options, record }: Session,
   folder: RunFolder,
   version: string,
@@ -94,7 +95,7 @@ export function detailsOf(
     ...result,
     epochsAsked: options.epochs,
     schedule: "linear warm-up over a tenth of the steps, then cosine to 0",
-    history: record.epochs.map(({ epoch, loss, accuracy, seconds, test }) => ({
+    history: record.rounds.map(({ round: epoch, loss, accuracy, seconds, evaluation: test }) => ({
       epoch,
       loss,
       accuracy,
@@ -103,16 +104,9 @@ export function detailsOf(
       seconds,
     })),
     sources: { train: data.train.source, test: data.test.source },
-    started: started.toISOString(),
-    versions: { "@nf/cli": version, node: process.versions.node },
-    platform: `${process.platform}-${process.arch}`,
+    ...circumstances(version, started),
     files: folder.files,
   };
-}
-
-/** The files of a run in the user's terms. */
-export function pathsIn(folder: RunFolder): string[] {
-  return folder.files.map((name) => join(folder.path, name));
 }
 
 /** What the pictures say of a run. */
@@ -126,14 +120,14 @@ export function pictureText({ backend, options, learningRate }: Session, title: 
 
 /** What a run came to, for people. */
 export function summary({ record }: Session, folder: RunFolder): string {
-  const { test, steps, seconds, images } = record;
+  const { evaluation: test, steps, seconds, items } = record;
   const rows: string[][] = [];
   if (test !== undefined) {
     const right = `${count(countRight(test.outcomes))} of ${count(test.outcomes.length)} unseen digits`;
     rows.push(["Test accuracy", `${percent(test.accuracy)} (${right}, loss ${lossText(test.loss)})`]);
   }
   if (steps.length > 0) {
-    const rate = `${count(images / seconds)} images/s`;
+    const rate = `${count(items / seconds)} images/s`;
     rows.push(["Training", `${count(steps.length)} steps in ${duration(seconds)} (${rate})`]);
   }
   // A picture's PNG says all; its SVG is beside it.

@@ -1,8 +1,8 @@
 import { NanoFluxError } from "@nf/core";
 import { embeddedMnist } from "@nf/data";
 import { mnist } from "@nf/data/node";
-import { CliError } from "../errors.ts";
-import type { DataName } from "../options.ts";
+import { CliError } from "../../errors.ts";
+import type { DataName } from "../../options.ts";
 
 /** Images to train with and images to test with. */
 export type Splits = Awaited<ReturnType<typeof embeddedMnist>>;

@@ -1,0 +1,214 @@
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Generator } from "@nf/core";
+import { describe, expect, it } from "vitest";
+import { HELP, parseOptions } from "../src/options.ts";
+import { run } from "../src/run.ts";
+import { bucketed } from "../src/tasks/buckets.ts";
+import { simulated } from "../src/tasks/simulated.ts";
+import type { Pair } from "../src/tasks/task.ts";
+import { Vocabulary } from "../src/tasks/vocabulary.ts";
+
+async function runLines(
+  ...args: readonly string[]
+): Promise<{ code: number; out: string[]; progress: string[] }> {
+  const [out, progress]: [string[], string[]] = [[], []];
+  const code = await run(args, {
+    out: (line) => out.push(line),
+    progress: (line) => progress.push(line),
+    environment: {},
+  });
+  return { code, out, progress };
+}
+
+const SMALL =
+  "--backend cpu --batch 16 --d-model 32 --heads 2 --layers 1 --feed-forward 64 --warmup 20 --lr 0.005".split(
+    " ",
+  );
+
+describe("a run of a few steps", { timeout: 120_000 }, () => {
+  it.each(["reverse", "sort"])("learns something of %s", async (task) => {
+    const { code, out, progress } = await runLines(
+      "--task",
+      task,
+      ...SMALL,
+      "--steps",
+      "40",
+      "--limit",
+      "20",
+      "--json",
+    );
+    expect(code).toBe(0);
+    const result = JSON.parse(out.join("\n"));
+    expect(result).toMatchObject({
+      task,
+      backend: "cpu",
+      steps: 40,
+      metric: "exact match",
+      tested: 20,
+      beams: 1,
+    });
+    // Guessing among 16 symbols and the end costs 2.8 nats; what the model begins with is far worse.
+    expect(result.validationLoss).toBeLessThan(2.8);
+    expect(result.loss).toBeGreaterThan(result.validationLoss);
+    expect(result.seconds).toBeGreaterThan(0);
+    expect(result.samples).toHaveLength(5);
+    expect(progress.at(-2)).toMatch(/^step 40\/40 {2}.* loss \d\.\d{4} {2}validation/);
+  });
+
+  it("repeats itself, with experts and beams too", async () => {
+    const args = [
+      ...SMALL,
+      "--steps",
+      "3",
+      "--limit",
+      "3",
+      "--experts",
+      "2",
+      "--beams",
+      "2",
+      "--norm",
+      "post",
+    ];
+    const outcome = async (): Promise<unknown> => {
+      const { loss, validationLoss, samples } = JSON.parse((await runLines(...args, "--json")).out.join());
+      return { loss, validationLoss, samples };
+    };
+    expect(await outcome()).toEqual(await outcome());
+  });
+
+  it("prints samples and figures for people, and stops in time", async () => {
+    const { out } = await runLines(...SMALL, "--seconds", "0.01", "--limit", "2", "--dropout", "0.1");
+    expect(out).toHaveLength(4);
+    expect(out[0]).toMatch(/^source {5}\d+ .*\nreference {2}\d+ .*\noutput/);
+    expect(out[2]).toMatch(/^exact match \d+\.\d\d % of 2 test sequences, greedy, in/);
+    expect(out[3]).toMatch(/^after 1 steps in/);
+  });
+});
+
+describe("Multi30k", () => {
+  it("is skipped with a reason where it is not there", async () => {
+    const missing = await runLines("--task", "multi30k");
+    expect(missing).toMatchObject({ code: 0, progress: [] });
+    expect(missing.out[0]).toMatch(/^Skipped: NF_DATA_DIR is not set/);
+    const [out]: string[][] = [[]];
+    const folder = mkdtempSync(join(tmpdir(), "nf-multi30k-"));
+    const surroundings = {
+      out: (line: string) => out?.push(line),
+      progress() {},
+      environment: { NF_DATA_DIR: folder },
+    };
+    await run(["--task", "multi30k", "--json"], surroundings);
+    expect(JSON.parse(out?.[0] as string).skipped).toMatch(/there is no .*train\.en\.gz/);
+  });
+
+  const folder = process.env["NF_DATA_DIR"];
+
+  it.skipIf(folder === undefined)(
+    "translates, however badly, after two steps",
+    async () => {
+      const out: string[] = [];
+      const args = [
+        ...SMALL,
+        "--task",
+        "multi30k",
+        "--batch",
+        "8",
+        "--steps",
+        "2",
+        "--limit",
+        "2",
+        "--beams",
+        "1",
+        "--json",
+      ];
+      const code = await run(args, {
+        out: (line) => out.push(line),
+        progress() {},
+        environment: { NF_DATA_DIR: folder },
+      });
+      expect(code).toBe(0);
+      const result = JSON.parse(out[0] as string);
+      expect(result).toMatchObject({ task: "multi30k", metric: "BLEU", tested: 2, steps: 2 });
+      expect(result.samples[0]).toMatchObject({ source: "A man in an orange hat starring at something." });
+      expect(result.value).toBeGreaterThanOrEqual(0);
+    },
+    120_000,
+  );
+});
+
+describe("arguments", () => {
+  it("are explained, and refused where they are wrong", async () => {
+    expect((await runLines("--help")).out).toEqual([HELP]);
+    for (const [args, message] of [
+      [["--task", "translate"], "--task must be reverse, sort, multi30k, got translate."],
+      [["--steps", "0"], "--steps must be a whole number from 1, got 0."],
+      [["--lr", "fast"], "--lr must be a number from 0, got fast."],
+      [["--backend", "nowhere", "--steps", "1"], "The backend nowhere cannot be loaded"],
+    ] as const) {
+      const { code, progress, out } = await runLines(...args);
+      expect([code, out]).toEqual([2, []]);
+      expect(progress.join("\n")).toContain(message);
+    }
+    expect((await runLines("--epochs", "3")).progress[0]).toMatch(/'--epochs'.* See --help/);
+  });
+
+  it("have defaults that the help tells, each option is in it", () => {
+    expect(parseOptions([])).toMatchObject({ task: "reverse", backend: "wasm", seed: 1, json: false });
+    expect(parseOptions(["--task", "multi30k"])).toMatchObject({ dModel: 256, beams: 4 });
+    for (const name of ["backend", "d-model", "label-smoothing", "limit", "json"])
+      expect(HELP).toContain(`--${name}`);
+  });
+});
+
+describe("data", () => {
+  it("of the simulated tasks are never trained and tested on alike", () => {
+    const task = simulated("sort", 3);
+    const tested = new Set(task.validation.map(({ source }) => source.join()));
+    const batches = task.batches(500);
+    for (let i = 0; i < 4; i++) {
+      for (const { source, target } of batches.next().value as readonly Pair[]) {
+        expect(tested.has(source.join())).toBe(false);
+        expect([...source].sort((a, b) => a - b)).toEqual(target);
+        expect(source.length).toBeGreaterThanOrEqual(3);
+        expect(source.length).toBeLessThanOrEqual(10);
+      }
+    }
+  });
+
+  it("in buckets are all there, at similar lengths", () => {
+    const pairs = Array.from({ length: 1003 }, (_, i): Pair => {
+      const source = new Array<number>(1 + ((i * 7) % 30)).fill(i);
+      return { source, target: source };
+    });
+    const batches = bucketed(pairs, 10, new Generator(1));
+    expect(
+      batches
+        .flat()
+        .map(({ source }) => source[0])
+        .sort((a, b) => (a ?? 0) - (b ?? 0)),
+    ).toEqual(pairs.map((_, i) => i));
+    const waste = batches.map((batch) => {
+      const longest = Math.max(...batch.map(({ source }) => source.length));
+      return batch.reduce((sum, { source }) => sum + longest - source.length, 0);
+    });
+    const all = pairs.reduce((sum, { source }) => sum + source.length, 0);
+    expect(waste.reduce((sum, one) => sum + one) / all).toBeLessThan(0.05);
+    expect(bucketed(pairs, 10, new Generator(2))).not.toEqual(batches);
+  });
+
+  it("have a vocabulary of the frequent words", () => {
+    const vocabulary = new Vocabulary(
+      [
+        ["ein", "Hund"],
+        ["ein", "Mann"],
+        ["der", "Hund", "ein"],
+      ],
+      2,
+    );
+    expect(vocabulary.words).toEqual(["<pad>", "<s>", "</s>", "<unk>", "ein", "Hund"]);
+    expect(vocabulary.encode(["Hund", "Katze"])).toEqual([5, 3]);
+    expect(vocabulary.decode([5, 4, 99])).toEqual(["Hund", "ein", "<unk>"]);
+  });
+});

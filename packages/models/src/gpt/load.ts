@@ -1,0 +1,177 @@
+import { checkOptions, OptionError } from "@nf/core";
+import {
+  type ChatMessage,
+  type FileInput,
+  loadInto,
+  loadTokenizer,
+  openWeights,
+  type Tokenizer,
+  type WeightFile,
+} from "@nf/io";
+import { Generation, type PieceDecoder } from "../llama/text.ts";
+import { GPT_TOKEN_OPTIONS, type GptTokenOptions, generateGptTokens } from "./generate.ts";
+import { Gpt, GptConfigError } from "./gpt.ts";
+import { gpt2Name, type HfGptConfig, parseGptConfig, turned } from "./hf.ts";
+
+/** Options of {@link loadGpt}. */
+export interface LoadGptOptions {
+  /** Fields of `config.json` that are not known here and may be passed over. */
+  readonly ignore?: readonly string[];
+  /** Is told of the bytes that were read, and of all. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** How {@link LoadedGpt.generate} goes on a prompt. */
+export interface GptGenerateOptions extends GptTokenOptions {
+  /** Texts that end the generation; they are not given out. Default none. */
+  readonly stop?: readonly string[];
+  /** Whether the model's end tokens do not end the text; default false. */
+  readonly ignoreEos?: boolean;
+}
+
+const LOAD_OPTIONS = ["ignore", "onProgress"] as const satisfies readonly (keyof LoadGptOptions)[];
+const GENERATE_OPTIONS = [...GPT_TOKEN_OPTIONS, "stop", "ignoreEos"];
+
+/** A model with its weights, without a tokenizer. */
+export interface GptFromFile extends HfGptConfig {
+  /** In evaluation mode, on the backend in use. */
+  readonly model: Gpt;
+}
+
+/**
+ * The model in an open weight file: Hugging Face's GPT-2, or one that was saved under the model's own names beside a
+ * `config.json` of `gptConfigJson`. Weights become f32.
+ *
+ * @throws GptConfigError, WeightsMismatchError, WeightFileError
+ */
+export async function readGpt(file: WeightFile, options: LoadGptOptions = {}): Promise<GptFromFile> {
+  checkOptions("loadGpt", options, LOAD_OPTIONS);
+  const { ignore = [], onProgress } = options;
+  if (file.config === undefined) {
+    throw new GptConfigError(file.name, [
+      "there is no config.json. Pass the folder that holds it beside the weights.",
+    ]);
+  }
+  const parsed = parseGptConfig(file.config, { ignore });
+  const { config, layout } = parsed;
+  const model = new Gpt(config, { draw: false });
+  const progress = onProgress && {
+    onProgress: ({ loadedBytes, totalBytes }: { loadedBytes: number; totalBytes: number }) =>
+      onProgress(loadedBytes, totalBytes),
+  };
+  try {
+    if (layout === "nanogpt") await loadInto(model, file, { ...progress });
+    else await loadInto(model, turned(file), { rename: (name) => gpt2Name(name, config), ...progress });
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+  return { ...parsed, model: model.eval() };
+}
+
+/** A model and its tokenizer. */
+export class LoadedGpt {
+  readonly model: Gpt;
+  readonly tokenizer: Tokenizer;
+  /** Token that texts begin with, if there is one. */
+  readonly bosToken: number | undefined;
+  /** Tokens that end a text. */
+  readonly eosTokens: readonly number[];
+  /** Whether tokens are single characters. */
+  private readonly characters: boolean;
+
+  /** @internal */
+  constructor(from: GptFromFile, tokenizer: Tokenizer) {
+    this.model = from.model;
+    this.characters = from.layout === "nanogpt";
+    this.tokenizer = tokenizer;
+    this.bosToken = tokenizer.bosId ?? from.bosToken ?? undefined;
+    const own = tokenizer.eosId === undefined ? [] : [tokenizer.eosId];
+    this.eosTokens = [...new Set([...from.eosTokens, ...own])];
+  }
+
+  /**
+   * Goes on a prompt: a text, or its tokens. An empty text begins with the token of the beginning. The model sees the last
+   * `maxPositions` tokens of prompt and text.
+   *
+   * @throws OptionError for unknown options, and for an empty prompt without a token of the beginning
+   *
+   * @example
+   * ```ts no-run
+   * import { loadGpt } from "@nf/models";
+   *
+   * const gpt = await loadGpt("gpt2");
+   * for await (const piece of gpt.generate("Once upon a time", { maxTokens: 50, topK: 40, seed: 7 })) console.log(piece);
+   * ```
+   */
+  generate(prompt: string | readonly number[], options: GptGenerateOptions = {}): Generation {
+    const tokens = typeof prompt === "string" ? this.encode(prompt) : [...prompt];
+    return this.start(tokens, this.tokenizer.decodeStream(), options);
+  }
+
+  /** Answers a conversation, by the model's own chat template. */
+  chat(messages: readonly ChatMessage[], options: GptGenerateOptions = {}): Generation {
+    const prompt = this.tokenizer.applyChatTemplate(messages);
+    const tokens = this.tokenizer.encode(prompt, { addSpecial: false });
+    return this.start(tokens, this.tokenizer.decodeStream(), options);
+  }
+
+  /** Gives the memory of the weights back. */
+  dispose(): void {
+    this.model.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private start(tokens: readonly number[], decoder: PieceDecoder, options: GptGenerateOptions): Generation {
+    checkOptions("generate", options, GENERATE_OPTIONS);
+    const { stop = [], ignoreEos = false, ...rest } = options;
+    if (ignoreEos && rest.eosTokens !== undefined)
+      throw new OptionError("generate: with ignoreEos no eosTokens are looked for. Leave one out.");
+    const eosTokens = ignoreEos ? [] : (rest.eosTokens ?? this.eosTokens);
+    return new Generation({
+      promptTokens: tokens,
+      prefillTokens: () => Math.min(tokens.length, this.model.config.maxPositions),
+      tokens: generateGptTokens(this.model, tokens, { ...rest, eosTokens }),
+      decoder,
+      stop,
+    });
+  }
+
+  private encode(prompt: string): readonly number[] {
+    // A vocabulary of characters has no token for the unknown: the tokenizer would leave them out.
+    const unknown = this.characters
+      ? [...new Set(prompt)].filter((one) => this.tokenizer.idOf(one) === undefined)
+      : [];
+    if (unknown.length > 0) {
+      throw new OptionError(
+        `generate: the prompt has characters that the model does not know: ${unknown.map((one) => JSON.stringify(one)).join(", ")}.`,
+      );
+    }
+    const tokens = this.tokenizer.encode(prompt);
+    if (tokens.length > 0) return tokens;
+    if (this.bosToken !== undefined) return [this.bosToken];
+    throw new OptionError(
+      "generate: the prompt is empty, and the model has no token of the beginning. Give a prompt.",
+    );
+  }
+}
+
+/**
+ * Loads a GPT from a folder: Hugging Face's GPT-2 (`config.json`, `model.safetensors` or shards, `tokenizer.json`), or what
+ * `nf train nanogpt` wrote.
+ *
+ * @throws GptConfigError, WeightsMismatchError, WeightFileError, TokenizerError
+ */
+export async function loadGpt(input: FileInput, options: LoadGptOptions = {}): Promise<LoadedGpt> {
+  checkOptions("loadGpt", options, LOAD_OPTIONS);
+  const file = await openWeights(input);
+  try {
+    const tokenizer = await loadTokenizer(input);
+    return new LoadedGpt(await readGpt(file, options), tokenizer);
+  } finally {
+    await file.close();
+  }
+}
