@@ -9,7 +9,7 @@ import { between, data, edge, FLOATS, NUMBERS, row, shapesText } from "./define.
 import { quantizedRows } from "./quantized.ts";
 
 const FAMILY = "products";
-/** Sums of products stay in these. */
+/** An einsum sums as `sum` does, which widens integers of 8 bits; where its terms are products of matrices they stay as they are. */
 const PRODUCTS: readonly DType[] = [...FLOATS, "i32", "u32"];
 
 function matmulRow(): Row {
@@ -183,7 +183,7 @@ function linearRow(): Row {
   return row(FAMILY, {
     op: "linear",
     kernels: ["matmul"],
-    dtypes: PRODUCTS,
+    dtypes: NUMBERS,
     tolerance: "composed",
     instances: [
       instance([[3], 4, 2, true]),
@@ -214,7 +214,7 @@ function vectorRow(
   });
   return row(FAMILY, {
     op,
-    kernels: op === "dot" ? ["reduce"] : [],
+    kernels: op === "dot" ? ["matmul"] : [],
     dtypes,
     tolerance: "composed",
     instances: pairs.map(instance),
@@ -324,7 +324,7 @@ export function productRows(): readonly Row[] {
         [1, 1],
       ],
       true,
-      PRODUCTS,
+      NUMBERS,
     ),
     vectorRow(
       "outer",
@@ -337,7 +337,7 @@ export function productRows(): readonly Row[] {
         [1, 1],
       ],
       false,
-      PRODUCTS,
+      NUMBERS,
     ),
     linearRow(),
     einsumRow(),

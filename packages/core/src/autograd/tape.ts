@@ -28,7 +28,8 @@ export interface Node {
   readonly attributes: unknown;
   /** One for each input; undefined where no gradient is wanted. */
   readonly edges: readonly (Edge | undefined)[];
-  readonly inputTypes: readonly ValueType[];
+  /** Shapes, dtypes and layouts; their buffers may have another owner by now. */
+  readonly inputTypes: readonly View[];
   readonly outputTypes: readonly ValueType[];
   /** What the derivative reads; undefined once backward consumed the node. */
   saved: readonly Saved[] | undefined;
@@ -171,8 +172,8 @@ export function record(
 }
 
 /** Views stand for their shapes and dtypes. They keep no memory: a view does not hold its storage. */
-function typesOf(tensors: readonly Tensor[]): readonly ValueType[] {
-  const types = new Array<ValueType>(tensors.length);
+function typesOf(tensors: readonly Tensor[]): readonly View[] {
+  const types = new Array<View>(tensors.length);
   for (let i = 0; i < tensors.length; i++) types[i] = (tensors[i] as Tensor).view;
   return types;
 }

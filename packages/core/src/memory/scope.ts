@@ -169,8 +169,8 @@ export function refusePromise<T>(what: string, result: T): T {
     // Its tensors end now, so that it is bound to fail later as well; this error says it all.
     Promise.resolve(result).catch(() => {});
     throw new ScopeError(
-      `${what}: the function returned a promise. Scopes, noGrad and gradients are synchronous: read results after ` +
-        "them, or use an explicit `const s = new Scope(); s.run(() => …); s.dispose()` around each synchronous part.",
+      `${what}: the function returned a promise, but must be synchronous. Read results after it, or use a ` +
+        "`new Scope()`: its run(() => …) for each synchronous part, dispose() at the end.",
     );
   }
   return result;

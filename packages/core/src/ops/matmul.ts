@@ -1,6 +1,6 @@
 import { gradientsEnabled } from "../autograd/tape.ts";
 import { broadcastShapes, expandView, showShape } from "../backend/geometry.ts";
-import { type Shape, sizeOf } from "../backend/view.ts";
+import { sizeOf, type View } from "../backend/view.ts";
 import { DTYPES, promoteTypes } from "../dtype.ts";
 import { DTypeError, ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -8,7 +8,6 @@ import { apply, composite, together } from "./apply.ts";
 import { add, mul } from "./binary.ts";
 import type { Op } from "./op.ts";
 import { fillProgram, guarded, sumToShape } from "./programs.ts";
-import { sum } from "./reduce.ts";
 import { allocate, execute, operands, runMap } from "./run.ts";
 import { castTo } from "./select.ts";
 import { reshape, transpose } from "./shape.ts";
@@ -43,18 +42,25 @@ const MATMUL: Op<undefined> = {
     ],
     vjp({ saved, gradients: [g], needs: [needA, needB], inputs: [typeA, typeB] }) {
       const gradient = g as Tensor;
-      const [a, b] = needB === true ? [saved[0], saved[1]] : [undefined, saved[0]];
+      // Where one is saved alone it is both the first and the last.
+      const [a, b] = [saved[0], saved.at(-1)];
       return [
         needA === true
-          ? sumToShape(product(gradient, transpose(b as Tensor)), (typeA as { shape: Shape }).shape)
+          ? sumToShape(product(gradient, transpose(b as Tensor)), (typeA as View).shape)
           : undefined,
         needB === true
-          ? sumToShape(product(transpose(a as Tensor), gradient), (typeB as { shape: Shape }).shape)
+          ? sumToShape(gradientOfB(a as Tensor, gradient, typeB as View), (typeB as View).shape)
           : undefined,
       ];
     },
   },
 };
+
+/** aᵀ g, laid out as b is, so that the gradient of a transposed weight needs no copy. */
+function gradientOfB(a: Tensor, g: Tensor, { strides }: View): Tensor {
+  const [down, along] = strides.slice(-2) as [number, number];
+  return down < along ? transpose(product(transpose(g), a)) : product(transpose(a), g);
+}
 
 function product(a: Tensor, b: Tensor): Tensor {
   return apply(MATMUL, [a, b], undefined)[0] as Tensor;
@@ -79,13 +85,17 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
         `${b.rank > 1 ? "second to last" : "only"} one of the second (${facing}).`,
     );
   }
-  const dtype = promoteTypes(a.dtype, b.dtype, "matmul");
-  if (dtype === "bool") throw new DTypeError("matmul: takes numbers, got bool. Convert with x.cast(…).");
+  return multiply("matmul", inputs, a, b);
+}
+
+function multiply(op: string, inputs: readonly Tensor[], a: Tensor, b: Tensor): Tensor {
+  const dtype = promoteTypes(a.dtype, b.dtype, op);
+  if (dtype === "bool") throw new DTypeError(`${op}: takes numbers, got bool. Convert with x.cast(…).`);
   // The common case is one operation; only the others need temporaries.
   if (a.rank === 2 && b.rank === 2 && a.dtype === b.dtype) return product(a, b);
   return composite(inputs, () => {
-    const left = castTo(a.rank === 1 ? withUnitDims(a, [1, inner]) : a, dtype);
-    const right = keepsWeights(a, b) ? b : castTo(b.rank === 1 ? withUnitDims(b, [inner, 1]) : b, dtype);
+    const left = castTo(a.rank === 1 ? withUnitDims(a, [1, a.size]) : a, dtype);
+    const right = keepsWeights(a, b) ? b : castTo(b.rank === 1 ? withUnitDims(b, [b.size, 1]) : b, dtype);
     const result = foldBatch(left, right) ?? product(left, right);
     const shape = result.shape.filter(
       (_, axis) => !(a.rank === 1 && axis === result.rank - 2) && !(b.rank === 1 && axis === result.rank - 1),
@@ -116,12 +126,12 @@ function foldBatch(left: Tensor, right: Tensor): Tensor | undefined {
 /** Inner product of two vectors. */
 export function dot(a: Tensor, b: Tensor): Tensor {
   const inputs = together("dot", [a, b]);
-  if (a.rank !== 1 || b.rank !== 1 || (a.size !== b.size && a.size !== 1 && b.size !== 1)) {
+  if (a.rank !== 1 || b.rank !== 1 || a.size !== b.size) {
     throw new ShapeError(
       `dot: needs two vectors of one size, got ${showShape(a.shape)} and ${showShape(b.shape)}.`,
     );
   }
-  return composite(inputs, () => sum(mul(a, b)));
+  return multiply("dot", inputs, a, b);
 }
 
 /** Outer product of two vectors: `[n] x [m] -> [n, m]`. */

@@ -1,4 +1,5 @@
 import type { ValueType } from "../autograd/tape.ts";
+import type { View } from "../backend/view.ts";
 import type { Device } from "../runtime/device.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -11,7 +12,8 @@ export interface GradientContext<A> {
   /** Which inputs want a gradient. */
   readonly needs: readonly boolean[];
   readonly attributes: A;
-  readonly inputs: readonly ValueType[];
+  /** Inputs without their values: shapes, dtypes, layouts. */
+  readonly inputs: readonly View[];
   readonly outputs: readonly ValueType[];
   /** Whether the gradients themselves will be differentiated, so that only differentiable operations may be used. */
   readonly createGraph: boolean;

@@ -4,7 +4,6 @@ export { backward, registerHook } from "../autograd/backward.ts";
 export {
   gelu,
   relu,
-  relu6,
   sigmoid,
   silu,
 } from "../ops/activations.ts";

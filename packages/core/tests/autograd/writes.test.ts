@@ -179,9 +179,9 @@ describe("a state update", () => {
       ],
       [() => runUpdate(ADD, [x], [y], []), "NF_SHAPE", /^adder: expected/],
       [() => runUpdate(ADD, [x], [fixed([1])], [1]), "NF_SHAPE", /shape of the first, \[2\]; got \[1\]/],
-      [() => runUpdate(ADD, [x], [other], [1]), "NF_BACKEND_MIX", /moveTo/],
+      [() => runUpdate(ADD, [x], [other], [1]), "NF_BACKEND_MIX", /model\.to/],
       [() => runUpdate(ADD, [x], [dead], [1]), "NF_DEAD_TENSOR", /^adder: /],
-      [() => assign(x, other), "NF_BACKEND_MIX", /to\(target\.backend\)/],
+      [() => assign(x, other), "NF_BACKEND_MIX", /x\.to\(y\.backend\)/],
     ];
     for (const [act, code, message] of cases)
       expect(act).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
