@@ -23,13 +23,14 @@ function dropped<K>(op: string, x: Tensor<K>, shape: Shape, options: DropoutOpti
   checkOptions(op, options, ["p", "training", "generator"]);
   const { p = 0.5, training = true } = options;
   checkNumber(op, "p", p, 0, 1);
+  const generator = sourceOf(op, options);
   if (!training || p === 0) return ownResult(x, x);
   return composite([x], () => {
     if (p === 1) return mul(x, fullLike(x, 0));
     const mask = bernoulli(shape, 1 - p, {
       dtype: x.dtype,
       backend: x.backend,
-      generator: sourceOf(op, options),
+      generator,
     });
     return mul(mul(x, mask), 1 / (1 - p));
   });

@@ -145,15 +145,14 @@ export function outer(a: Tensor, b: Tensor): Tensor {
 /** x Wᵀ + b: x `[…, in]`, weight `[out, in]`, bias `[out]`, result `[…, out]`. */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   const inputs = together("linear", bias === undefined ? [x, weight] : [x, weight, bias]);
-  if (weight.rank !== 2 || x.rank === 0 || x.shape.at(-1) !== weight.shape[1]) {
+  const fits = weight.rank === 2 && x.rank > 0 && x.shape.at(-1) === weight.shape[1];
+  if (!fits || (bias !== undefined && (bias.rank !== 1 || bias.size !== weight.shape[0]))) {
     throw new ShapeError(
-      `linear: x ${showShape(x.shape)} does not fit weight ${showShape(weight.shape)}: expected x […, in] and weight [out, in].`,
+      `linear: ${inputs.map(({ shape }) => showShape(shape)).join(", ")} do not fit x […, in], weight [out, in], bias [out].`,
     );
   }
   return composite(inputs, () => {
     const result = matmul(x, transpose(weight));
-    if (bias === undefined) return result;
-    broadcastShapes("linear", result.shape, bias.shape);
-    return add(result, bias);
+    return bias === undefined ? result : add(result, bias);
   });
 }

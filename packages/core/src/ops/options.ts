@@ -20,7 +20,7 @@ export function show(value: unknown): string {
  */
 export function checkTensor(op: string, x: unknown, as = ""): void {
   const given = x as Tensor | null | undefined;
-  if (given?.assertAlive === undefined)
+  if (typeof given?.assertAlive !== "function")
     throw new DTypeError(`${op}: expected a tensor${as}, got ${show(x)}. Make one with tensor(…).`);
   given.assertAlive(op);
 }
