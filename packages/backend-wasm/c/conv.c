@@ -50,14 +50,17 @@ static void read_call(Conv *c, const Call *call, const View *x, const View *w, c
   c->phases = c->stride[2];
   // Columns are sorted by their remainder; each class has `width` places.
   c->width = (c->in[2] + c->before[2] + after[2] + c->phases - 1) / c->phases;
-  c->channel = (u32)(c->depth * c->height * c->width * c->phases);
+  f64 channel = (f64)c->depth * c->height * c->width * c->phases, image = channel * c->groups * c->in_channels;
+  // With its padding one image may be more than there is memory: that ends the call.
+  if (c->copied && image > 0x3fffffff) scratch((u64)MIN(image, 0x1p50) * 4);
+  c->channel = (u32)channel;
 }
 
 static void make_tables(Conv *c) {
   i32 pitch = c->width * c->phases;
   u32 per_row = ((u32)c->out[2] + 3) / 4;
   c->vectors = (u32)(c->out[0] * c->out[1]) * per_row;
-  c->list = scratch(c->vectors * sizeof(Pixels));
+  c->list = scratch((u64)c->vectors * sizeof(Pixels));
   Pixels *pixels = c->list;
   for (i32 z = 0; z < c->out[0]; z++)
     for (i32 y = 0; y < c->out[1]; y++)
@@ -71,9 +74,9 @@ static void make_tables(Conv *c) {
             .again = (u16)(wanted - x),
         };
       }
-  c->tap = scratch(c->taps * 4);
-  c->origin = scratch(c->taps * 4);
-  c->runs = scratch(c->taps * sizeof(Run));
+  c->tap = scratch((u64)c->taps * 4);
+  c->origin = scratch((u64)c->taps * 4);
+  c->runs = scratch((u64)c->taps * sizeof(Run));
   i32 shared = gcd(c->phases, c->dilation[2]);
   u32 classes = (u32)(c->phases / shared), at = 0;
   u32 single = c->kernel[0] * c->kernel[1] * c->kernel[2] == 1;
@@ -188,11 +191,11 @@ KERNEL(conv) {
     if (pass == WEIGHT_GRAD) {
       u32 size = outs * c.taps, rows = c.batch * (u32)(c.out[0] * c.out[1]);
       c.splits = MIN(rows, size <= 65536 ? PARTIALS : size <= 524288 ? 4 : 1);
-      c.partials = c.splits == 1 ? c.dw : scratch(c.splits * size * 4);
+      c.partials = c.splits == 1 ? c.dw : scratch((u64)c.splits * size * 4);
     }
   }
   u32 image = ins * c.channel, chunk = MIN(c.batch, c.copied ? MAX(1, MOST_PADDED / image) : c.batch);
-  void *padded = c.copied ? scratch(chunk * image * bytes) : NULL;
+  void *padded = c.copied ? scratch((u64)chunk * image * bytes) : NULL;
   for (; c.first < c.batch; c.first += chunk) {
     c.images = MIN(chunk, c.batch - c.first);
     if (c.copied) {

@@ -84,7 +84,7 @@ static void pack_forward_part(void *arg, u32 part, u32 thread) {
 }
 void conv_pack_forward(Conv *c) {
   u32 size = c->groups * c->out_channels * c->taps;
-  c->packed = scratch(size * 4);
+  c->packed = scratch((u64)size * 4);
   c->parts = parts_of(c->groups * c->row_blocks, 2048 / c->taps + 1);
   parallel(pack_forward_part, c, c->parts, size * 1.5);
 }

@@ -88,8 +88,8 @@ void conv_pack_input(Conv *c) {
     most = MAX(most, block_begin(c->in_channels, c->channel_blocks, block + 1) -
                          block_begin(c->in_channels, c->channel_blocks, block));
   c->panels = (most * volume + 3) / 4;
-  c->panel_tap = scratch(c->channel_blocks * c->panels * 16);
-  c->panel_origin = scratch(c->channel_blocks * c->panels * 16);
+  c->panel_tap = scratch((u64)c->channel_blocks * c->panels * 16);
+  c->panel_origin = scratch((u64)c->channel_blocks * c->panels * 16);
   for (u32 block = 0; block < c->channel_blocks; block++) {
     u32 begin = block_begin(c->in_channels, c->channel_blocks, block) * volume;
     u32 end = block_begin(c->in_channels, c->channel_blocks, block + 1) * volume;
@@ -102,7 +102,7 @@ void conv_pack_input(Conv *c) {
     for (; at < last; at++) c->panel_tap[at] = c->panel_origin[at] = -1;
   }
   u32 all = c->groups * c->channel_blocks * c->panels;
-  c->packed = scratch(all * 16 * c->out_channels);
+  c->packed = scratch((u64)all * 16 * c->out_channels);
   c->parts = parts_of(all, 256 / c->out_channels + 1);
   parallel(pack_input_part, c, c->parts, (f64)all * c->out_channels * 6);
 }

@@ -65,7 +65,7 @@ KERNEL(embedding_grad) {
   Job job = {.g = rows_of(g), .rows = (u32)table->shape[0], .width = (u32)table->shape[1], .table = target_f32(table)};
   const i32 *index = dense_i32(call->in + 1);
   u32 count = call->in[1].size;
-  u32 *start = scratch((job.rows + 2) * 4), *order = scratch(count * 4);
+  u32 *start = scratch(((u64)job.rows + 2) * 4), *order = scratch((u64)count * 4);
   // Counting sort: start[t + 2] counts, then start[t + 1] is where the next row with index t goes.
   fill_bytes(start, 0, (job.rows + 2) * 4);
   for (u32 i = 0; i < count; i++) start[index[i] + 2]++;

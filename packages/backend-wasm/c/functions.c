@@ -12,7 +12,15 @@ static f64 power(f64 a, f64 b) {
   return js_math(MATH_POW, a, b);
 }
 
-// erf and erfc by the rational approximations of W. J. Cody's method as in core's special.ts.
+// erf and erfc with the coefficients of fdlibm (s_erf.c), as in core's special.ts: a quotient of polynomials on each of
+// five intervals. fdlibm asks that its notice be kept:
+//
+//   Copyright (C) 1993 by Sun Microsystems, Inc. All rights reserved.
+//
+//   Developed at SunPro, a Sun Microsystems, Inc. business.
+//   Permission to use, copy, modify, and distribute this
+//   software is freely granted, provided that this notice
+//   is preserved.
 static f64 quotient(f64 x, const f64 *top, u32 tops, const f64 *bottom, u32 bottoms) {
   f64 a = 0, b = 0;
   for (u32 i = tops; i-- > 0;) a = a * x + top[i];

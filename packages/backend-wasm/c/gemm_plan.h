@@ -31,7 +31,7 @@ static void NAME(plan)(const GEMM *gemm, u32 piece, u32 whole) {
   f64 work = (f64)g->batch * g->rows * g->columns * g->depth;
   f64 nanoseconds = work * (sizeof(REAL) == 4 ? 0.04 : 0.08);
   if (g->rows <= 4 && g->b_row == 1 && g->a_column == 1 && g->depth >= 4 * LANES) {
-    job.parts = parts_of(g->batch * g->columns, (u32)(40000 / (g->depth * g->rows) + 1));
+    job.parts = parts_of(g->batch * g->columns, (u32)(40000 / ((u64)g->depth * g->rows) + 1));
     parallel(NAME(dots_part), &job, job.parts, nanoseconds * 3);
     return;
   }
@@ -41,7 +41,7 @@ static void NAME(plan)(const GEMM *gemm, u32 piece, u32 whole) {
     job.column_step = MAX(64, MIN(CHUNK, step));
     job.column_blocks = (g->columns + job.column_step - 1) / job.column_step;
     job.items = g->batch * job.column_blocks;
-    job.parts = parts_of(job.items, (u32)(40000 / (g->depth * job.column_step) + 1));
+    job.parts = parts_of(job.items, (u32)(40000 / ((u64)g->depth * job.column_step) + 1));
     parallel(NAME(rows_part), &job, job.parts, nanoseconds * 3);
     return;
   }
@@ -62,9 +62,10 @@ static void NAME(plan)(const GEMM *gemm, u32 piece, u32 whole) {
   job.column_step = (panels + cuts - 1) / cuts * WIDTH;
   job.column_blocks = (g->columns + job.column_step - 1) / job.column_step;
   job.items = items * job.column_blocks;
-  if (g->batch == 1 && job.row_blocks > 3) {
-    job.packed = scratch(panels * WIDTH * g->depth * sizeof(REAL));
-    job.parts = parts_of(panels, 16384 / (g->depth * WIDTH) + 1);
+  // An expanded B, as of a stride 0, is small: its panels would be far larger than itself.
+  if (g->batch == 1 && job.row_blocks > 3 && g->b_row != 0 && g->b_column != 0) {
+    job.packed = scratch((u64)panels * WIDTH * g->depth * sizeof(REAL));
+    job.parts = parts_of(panels, (u32)(16384 / ((u64)g->depth * WIDTH) + 1));
     parallel(NAME(pack_part), &job, job.parts, (f64)g->columns * g->depth * 0.4);
   }
   job.parts = parts_of(job.items, (u32)(20000 / (nanoseconds / job.items + 1)) + 1);
@@ -85,7 +86,7 @@ static void NAME(split)(const GEMM *gemm) {
   g.batch = SPLITS;
   g.depth = piece;
   g.a_offset = a_offset, g.b_offset = b_offset, g.c_offset = c_offset;
-  g.c = scratch(SPLITS * size * sizeof(REAL));
+  g.c = scratch((u64)SPLITS * size * sizeof(REAL));
   g.c_row = (i32)g.columns;
   g.c_column = 1;
   NAME(plan)(&g, piece, gemm->depth);

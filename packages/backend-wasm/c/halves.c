@@ -152,7 +152,8 @@ static void tiles(Job *job) {
   const Gemm *g = job->g;
   u32 most = MIN(g->columns, MAX(TILE_FLOATS / g->depth, 32));
   job->tile = scratch_floats((u64)most * g->depth);
-  i32 *still = scratch(g->batch * 4);
+  i32 *still = scratch((u64)g->batch * 4);
+  ScratchMark mark = scratch_mark();
   for (u32 i = 0; i < g->batch; i++) still[i] = 0;
   u32 across = g->b_column == 1;
   for (job->first = 0; job->first < g->columns; job->first += most) {
@@ -168,6 +169,7 @@ static void tiles(Job *job) {
     gemm.b_column = across ? 1 : (i32)g->depth;
     gemm.c += (i32)job->first * g->c_column;
     gemm_f32(&gemm);
+    scratch_release(mark);
   }
 }
 

@@ -56,7 +56,7 @@ static u32 batch_of(const Shape *shape) {
 // Where each matrix of a stack begins, in elements.
 static const i32 *offsets_of(const Shape *shape, const Stack *stack) {
   u32 batch = batch_of(shape);
-  i32 *offsets = scratch(batch * 4);
+  i32 *offsets = scratch((u64)batch * 4);
   for (u32 i = 0; i < batch; i++) {
     u32 rest = i;
     i32 offset = 0;

@@ -104,8 +104,16 @@ INLINE Range part_range(u32 n, u32 parts, u32 part, u32 align) {
 // Scratch memory (scratch.c), 64-byte aligned, content unspecified.
 
 // Memory until the call ends. Only for the main thread outside of parts. Does not return when memory runs out: the call
-// then fails with an OutOfMemoryError.
-void *scratch(u32 bytes);
+// then fails with an OutOfMemoryError. Views have up to 2^31 elements, so sizes are computed in 64 bits.
+void *scratch(u64 bytes);
+
+// Gives back what was asked for since the mark: for loops that ask for memory each time.
+typedef struct ScratchMark {
+  u64 in_use;
+  u32 arena_used, extra;
+} ScratchMark;
+ScratchMark scratch_mark(void);
+void scratch_release(ScratchMark mark);
 
 // Memory of one thread until its part ends. The block interpreter uses it too.
 #define THREAD_SCRATCH (1u << 20)

@@ -25,7 +25,7 @@ typedef struct Pooling {
 } Pooling;
 
 static void make_spans(Pooling *p, u32 d, i32 before, i32 counted_before, i32 counted_after, u32 include) {
-  p->span[d] = scratch((u32)p->out[d] * sizeof(Span));
+  p->span[d] = scratch((u64)p->out[d] * sizeof(Span));
   i32 step = p->dilation[d];
   for (i32 i = 0; i < p->out[d]; i++) {
     i32 first = i * p->stride[d] - before, last = first + (p->kernel[d] - 1) * step;

@@ -143,10 +143,10 @@ static void rows_part(void *arg, u32 part, u32 thread) {
 // Whether the integer way could be taken.
 static u32 few_rows(Job *job) {
   u32 blocks = job->rows * job->blocks;
-  job->levels = scratch(blocks * BLOCK_SIZE * 2);
+  job->levels = scratch((u64)blocks * BLOCK_SIZE * 2);
   job->stride = (job->blocks + 3) & ~3u;
-  job->scales = scratch(job->rows * job->stride * 4);
-  job->sums = scratch(job->rows * job->stride * 4);
+  job->scales = scratch((u64)job->rows * job->stride * 4);
+  job->sums = scratch((u64)job->rows * job->stride * 4);
   job->parts = parts_of(blocks, 256);
   parallel(quantize_part, job, job->parts, blocks * 40.0);
   if (take_fault() != 0) return 0;
@@ -188,6 +188,7 @@ static void many_rows(Job *job) {
   u32 inner = job->blocks * BLOCK_SIZE;
   u32 most = MIN(job->columns, MAX(TILE_FLOATS / inner, 32));
   job->tile = scratch_floats((u64)most * inner);
+  ScratchMark mark = scratch_mark();
   for (job->first = 0; job->first < job->columns; job->first += most) {
     job->count = MIN(most, job->columns - job->first);
     job->parts = parts_of(job->count, MAX(16384 / inner, 1));
@@ -198,6 +199,7 @@ static void many_rows(Job *job) {
         .a_row = (i32)inner, .a_column = 1, .b_row = 1, .b_column = (i32)inner, .c_row = (i32)job->columns, .c_column = 1,
     };
     gemm_f32(&gemm);
+    scratch_release(mark);
   }
 }
 

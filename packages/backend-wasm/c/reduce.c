@@ -258,8 +258,7 @@ KERNEL(reduce) {
     job.totals = job.units;
     job.parts = parts_of(job.units, (u32)MAX(1.0, CHUNK / ((f64)job.reduced / job.chunks)));
   }
-  if ((f64)job.outputs * job.totals * sizeof(Total) > 4e9) scratch(0xffffffff);
-  job.partial = scratch(job.outputs * job.totals * sizeof(Total));
+  job.partial = scratch((u64)job.outputs * job.totals * sizeof(Total));
   parallel(job.side_by_side ? side_part : run_part, &job, job.parts, space->size * cost);
   parallel(finish_part, &job, parts_of(job.kept, FINISH), job.kept * (5.0 + 5.0 * job.chunks) * job.outputs);
   return take_fault();

@@ -40,8 +40,7 @@ INLINE const f32 *row_at(const Rows *rows, u32 row) {
   return rows->data + offset;
 }
 
-// Scratch memory for so many floats; more than there can be ends the call like any lack of memory.
-INLINE f32 *scratch_floats(u64 count) { return scratch(count > 0x3fffffff ? 0xffffffff : (u32)count * 4); }
+INLINE f32 *scratch_floats(u64 count) { return scratch(count * 4); }
 
 // Parts for rows, about 16,000 elements each.
 INLINE u32 row_parts(u32 rows, u32 width) { return parts_of(rows, MAX(16384 / MAX(width, 1), 1)); }

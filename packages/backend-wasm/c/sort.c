@@ -92,13 +92,12 @@ KERNEL(sort) {
   job.from = dtype == F64 ? (const void *)dense_f64(input) : floats ? (const void *)dense_f32(input) : dense_i32(input);
   // Lines are written while they are read: never over the input itself.
   u32 in_place = input->data == values->data;
-  if (dtype == F64) job.to = in_place ? scratch(input->size * 8) : target_f64(values);
-  else if (floats) job.to = in_place ? scratch(input->size * 4) : target_f32(values);
-  else job.to = in_place ? scratch(input->size * 4) : target_i32(values);
+  if (dtype == F64) job.to = in_place ? scratch((u64)input->size * 8) : target_f64(values);
+  else if (floats) job.to = in_place ? scratch((u64)input->size * 4) : target_f32(values);
+  else job.to = in_place ? scratch((u64)input->size * 4) : target_i32(values);
   job.positions = target_i32(positions);
   job.parts = parts_of(job.lines, 1 + 2048 / job.length);
-  if ((f64)thread_count() * 2 * job.length * sizeof(Item) > 4e9) scratch(0xffffffff);
-  job.items = scratch(thread_count() * 2 * job.length * sizeof(Item));
+  job.items = scratch((u64)thread_count() * 2 * job.length * sizeof(Item));
   parallel(sort_part, &job, job.parts, input->size * 50.0);
   if (dtype == F64) finish_f64(values, job.to);
   else if (floats) finish_f32(values, job.to);

@@ -228,28 +228,27 @@ static void copy_view(const View *view, void *dense, u32 kind, u32 to_view) {
 
 const f32 *dense_f32(const View *view) {
   if (view->contiguous && view->dtype == F32) return (const f32 *)view->data;
-  f32 *dense = scratch(view->size * 4);
+  f32 *dense = scratch((u64)view->size * 4);
   copy_view(view, dense, COPY_F32, 0);
   return dense;
 }
 
 const f64 *dense_f64(const View *view) {
   if (view->contiguous && view->dtype == F64) return (const f64 *)view->data;
-  if (view->size > 0x1fffffff) scratch(0xffffffff);
-  f64 *dense = scratch(view->size * 8);
+  f64 *dense = scratch((u64)view->size * 8);
   copy_view(view, dense, COPY_F64, 0);
   return dense;
 }
 
 const i32 *dense_i32(const View *view) {
   if (view->contiguous && (view->dtype == I32 || view->dtype == U32)) return (const i32 *)view->data;
-  i32 *dense = scratch(view->size * 4);
+  i32 *dense = scratch((u64)view->size * 4);
   copy_view(view, dense, COPY_I32, 0);
   return dense;
 }
 
 f32 *target_f32(const View *view) {
-  return view->contiguous && view->dtype == F32 ? (f32 *)view->data : scratch(view->size * 4);
+  return view->contiguous && view->dtype == F32 ? (f32 *)view->data : scratch((u64)view->size * 4);
 }
 
 void finish_f32(const View *view, const f32 *values) {
@@ -257,7 +256,7 @@ void finish_f32(const View *view, const f32 *values) {
 }
 
 f64 *target_f64(const View *view) {
-  return view->contiguous && view->dtype == F64 ? (f64 *)view->data : scratch(view->size * 8);
+  return view->contiguous && view->dtype == F64 ? (f64 *)view->data : scratch((u64)view->size * 8);
 }
 
 void finish_f64(const View *view, const f64 *values) {
@@ -265,7 +264,7 @@ void finish_f64(const View *view, const f64 *values) {
 }
 
 i32 *target_i32(const View *view) {
-  return view->contiguous && (view->dtype == I32 || view->dtype == U32) ? (i32 *)view->data : scratch(view->size * 4);
+  return view->contiguous && (view->dtype == I32 || view->dtype == U32) ? (i32 *)view->data : scratch((u64)view->size * 4);
 }
 
 void finish_i32(const View *view, const i32 *values) {

@@ -109,7 +109,8 @@ export class Engine extends SharedHeap {
       memory,
       now: () => performance.now(),
       math: mathFunction(),
-      scratch_block: (bytes: number) => (engine as Engine).scratchBlock(bytes >>> 0),
+      scratch_block: (bytes: number) => (engine as Engine).scratchBlock(bytes),
+      scratch_return: (kept: number) => (engine as Engine).returnBlocks(kept >>> 0),
       worker_lost: () => (engine as Engine).workerLost(),
       // The main thread loads a program when it emits it.
       load_program: () => 0,
@@ -307,12 +308,15 @@ export class Engine extends SharedHeap {
     return address;
   }
 
+  /** Takes extra blocks back, all but the first `kept`. */
+  private returnBlocks(kept: number): void {
+    for (const address of this.extraBlocks.splice(kept)) this.heap.give(address);
+  }
+
   private resetScratch(): void {
-    const asked = (this.exports as Exports).scratch_reset() >>> 0;
-    if (this.extraBlocks.length === 0) return;
-    for (const address of this.extraBlocks) this.heap.give(address);
-    this.extraBlocks.length = 0;
-    if (asked > LARGEST_ARENA) return;
+    const asked = (this.exports as Exports).scratch_reset();
+    this.returnBlocks(0);
+    if (asked <= this.arenaBytes || asked > LARGEST_ARENA) return;
     // The same call finds room the next time.
     this.heap.give(this.arena);
     const grown = this.heap.take(asked * 1.25);

@@ -27,6 +27,7 @@ async function start({ module, memory, stack, thread, math }) {
     now: () => performance.now(),
     math: (index, a, b) => functions[index](a, b),
     scratch_block: refuse,
+    scratch_return: refuse,
     worker_lost: refuse,
     load_program(index, address, bytes) {
       try {

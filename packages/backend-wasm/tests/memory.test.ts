@@ -109,6 +109,111 @@ describe("memory", () => {
     await backend.dispose();
   });
 
+  it("widens weights tile by tile in one room, far smaller than a copy of them", async () => {
+    const [rows, inner, columns] = [256, 1024, 4096];
+    const calls = {
+      bf16: { kernel: "matmul", attributes: {} },
+      q8_0: { kernel: "quantizedMatmul", attributes: { format: "q8_0", inner, columns } },
+    } as const;
+    for (const kind of ["bf16", "q8_0"] as const) {
+      const engine = await Engine.create({ threads: 2, relaxed: "auto" });
+      const backend = new WasmBackend(engine, Infinity);
+      const [x, out] = [blank(backend, "f32", [rows, inner]), blank(backend, "f32", [rows, columns])];
+      const weight =
+        kind === "bf16"
+          ? { ...blank(backend, kind, [columns, inner]), shape: [inner, columns], strides: [1, inner] }
+          : blank(backend, "u8", [columns, (inner / 32) * 34]);
+      const { usedBytes } = engine.heap;
+      const { byteLength } = engine.u8;
+      const inputs = [x, { ...weight, contiguous: kind !== "bf16" }];
+      run(backend, { ...calls[kind], inputs, outputs: [out] } as never);
+      // A tile of floats and its panels, 4 MiB each; 16 MiB are a copy of the weight.
+      expect(engine.heap.usedBytes - usedBytes).toBeLessThan(8 * 2 ** 20);
+      expect(engine.u8.byteLength - byteLength).toBeLessThan(14 * 2 ** 20);
+      await backend.dispose();
+    }
+  });
+
+  it("fails a product whose right side lies in little memory but is packed into more than there is", async () => {
+    const backend = await wasm({ threads: 2 });
+    const kept = upload(backend, "f32", [3], [1, 2, 3]);
+    const [rows, depth, columns] = [200, 32_768, 32_769];
+    const [x, line] = [blank(backend, "f32", [rows, depth]), blank(backend, "f32", [depth + columns])];
+    const size = depth * columns;
+    const right = { ...line, shape: [depth, columns], strides: [1, 1], size, contiguous: false };
+    const product = {
+      kernel: "matmul",
+      inputs: [x, right],
+      outputs: [blank(backend, "f32", [rows, columns])],
+    };
+    expect(() => run(backend, product as never)).toThrow(
+      expect.objectContaining({
+        code: "NF_OUT_OF_MEMORY",
+        requestedBytes: depth * 32_776 * 4,
+        message: expect.stringMatching(/4296015872 bytes were asked for while \d+ are in use/),
+      }),
+    );
+    runMap(backend, inc, [kept], [kept]);
+    expect(download(backend, kept)).toEqual([2, 3, 4]);
+    await backend.dispose();
+  });
+
+  it("fails a convolution whose padded input is more than there is", async () => {
+    const backend = await wasm({ threads: 2 });
+    const x = upload(backend, "f32", [1, 1, 2, 2], [1, 2, 3, 4]);
+    const weight = upload(backend, "f32", [1, 1, 1, 1], [2]);
+    const conv = (far: number): number[] => {
+      const out = blank(backend, "f32", [1, 1, 3, 3]);
+      const attributes = {
+        pass: "forward",
+        groups: 1,
+        stride: [far, far],
+        dilation: [1, 1],
+        padding: [
+          [far, far],
+          [far, far],
+        ],
+      } as const;
+      run(backend, { kernel: "conv", inputs: [x, weight], outputs: [out], attributes });
+      return download(backend, out);
+    };
+    expect(() => conv(50_000)).toThrow(
+      expect.objectContaining({ code: "NF_OUT_OF_MEMORY", requestedBytes: expect.any(Number) }),
+    );
+    expect(conv(3)).toEqual([0, 0, 0, 0, 2, 0, 0, 0, 0]);
+    await backend.dispose();
+  });
+
+  it("does not pack an expanded right side, however large it is", async () => {
+    const engine = await Engine.create({ threads: 2, relaxed: "auto" });
+    const backend = new WasmBackend(engine, Infinity);
+    const [rows, depth, columns] = [200, 1024, 4096];
+    const x = upload(backend, "f32", [rows, depth], new Array<number>(rows * depth).fill(0.5));
+    const values = upload(
+      backend,
+      "f32",
+      [columns],
+      Array.from({ length: columns }, (_, i) => i),
+    );
+    const out = blank(backend, "f32", [rows, columns]);
+    const { usedBytes } = engine.heap;
+    for (const strides of [
+      [0, 1],
+      [1, 0],
+    ] as const) {
+      const right = { ...values, shape: [depth, columns], strides, size: depth * columns, contiguous: false };
+      run(backend, { kernel: "matmul", inputs: [x, right], outputs: [out] });
+      const wanted = (i: number): number => (strides[0] === 0 ? i * 512 : (depth * (depth - 1)) / 4);
+      const far = (value: number, i: number): boolean => Math.abs(value - wanted(i)) > 1e-6 * wanted(i);
+      for (const row of [0, 67, 199]) {
+        const line = { ...out, shape: [columns], strides: [1], offset: row * columns, size: columns };
+        expect(download(backend, line).filter(far)).toEqual([]);
+      }
+    }
+    expect(engine.heap.usedBytes).toBe(usedBytes);
+    await backend.dispose();
+  });
+
   it("fails a call whose scratch memory does not fit, and goes on", async () => {
     const backend = await wasm({ threads: 2 });
     const bytes = 2 ** 30 + 2 ** 29;

@@ -1,6 +1,8 @@
 /*
- * Functions that JavaScript's Math lacks. erf and erfc follow the rational approximations that W. J. Cody's method
- * and Sun's fdlibm use (error below 1 ulp of float64): a polynomial quotient on each of five intervals.
+ * Functions that JavaScript's Math lacks. erf and erfc are quotients of polynomials on each of five intervals (error
+ * below 1 ulp of float64), with the coefficients of fdlibm: Copyright (C) 1993 by Sun Microsystems, Inc. All rights
+ * reserved. Developed at SunPro, a Sun Microsystems, Inc. business. Permission to use, copy, modify, and distribute
+ * this software is freely granted, provided that this notice is preserved.
  */
 
 /** Nearest whole number, half to even. Keeps -0, infinities and NaN. */
