@@ -142,6 +142,11 @@ export function parseOptions(args: readonly string[]): RunOptions | "help" {
     if (Number.isFinite(value) && value >= least && (!whole || Number.isInteger(value))) return value;
     throw new UsageError(`--${name} must be a ${whole ? "whole " : ""}number from ${least}, got ${given}.`);
   };
+  const seconds = (standard: number): number => {
+    const value = number("seconds", standard, 0, false);
+    if (value > 0) return value;
+    throw new UsageError(`--seconds must be a number above 0, got ${value}.`);
+  };
   const task = choice("task", TASKS, "reverse");
   const d = DEFAULTS[task];
   return {
@@ -149,7 +154,7 @@ export function parseOptions(args: readonly string[]): RunOptions | "help" {
     backend: word("backend") ?? "wasm",
     threads: word("threads") === undefined ? undefined : number("threads", 1, 1),
     steps: number("steps", d.steps, 1),
-    seconds: number("seconds", d.seconds, 0, false),
+    seconds: seconds(d.seconds),
     seed: number("seed", d.seed, 0),
     batch: number("batch", d.batch, 1),
     lr: number("lr", d.lr, 0, false),

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Backend, use } from "@nf/core";
+import { type Backend, NanoFluxError, use } from "@nf/core";
 import { HELP, parseOptions, type RunOptions, UsageError } from "./options.ts";
 import { multi30k, multi30kFiles } from "./tasks/multi30k.ts";
 import { simulated } from "./tasks/simulated.ts";
@@ -19,7 +19,8 @@ export interface Surroundings {
 /**
  * Runs the example.
  *
- * @returns the exit code: 0 done (or nothing to do, which is said), 2 for wrong arguments.
+ * @returns the exit code: 0 done (or nothing to do, which is said), 2 for wrong arguments and for settings that the library
+ * refuses.
  */
 export async function run(
   args: readonly string[],
@@ -31,7 +32,8 @@ export async function run(
     else await trainAndTest(options, { out, progress, environment });
     return 0;
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
+    // What the library refuses came from the arguments.
+    if (!(error instanceof UsageError || error instanceof NanoFluxError)) throw error;
     progress(error.message);
     return 2;
   }

@@ -1,7 +1,7 @@
 import { fromData, manualSeed, noGrad, scope, type Tensor } from "@nf/core";
 import { Transformer, transformerConfig } from "@nf/models";
 import { Adam, InverseSqrtLR } from "@nf/optim";
-import type { RunOptions } from "./options.ts";
+import { type RunOptions, UsageError } from "./options.ts";
 import { type Pair, SPECIAL, type Task } from "./tasks/task.ts";
 
 /** A step, for whoever watches. */
@@ -96,7 +96,7 @@ export async function train(
     const value = await loss.item();
     loss.dispose();
     if (!Number.isFinite(value)) {
-      throw new Error(
+      throw new UsageError(
         `The loss is no number at step ${step + 1}: try a lower learning rate than --lr ${lr}.`,
       );
     }

@@ -146,10 +146,20 @@ describe("arguments", () => {
       [["--steps", "0"], "--steps must be a whole number from 1, got 0."],
       [["--lr", "fast"], "--lr must be a number from 0, got fast."],
       [["--backend", "nowhere", "--steps", "1"], "The backend nowhere cannot be loaded"],
+      [["--seconds", "0"], "--seconds must be a number above 0, got 0."],
     ] as const) {
       const { code, progress, out } = await runLines(...args);
       expect([code, out]).toEqual([2, []]);
       expect(progress.join("\n")).toContain(message);
+    }
+    for (const [args, message] of [
+      [["--backend", "cpu", "--heads", "3"], /dModel .*nhead|nhead .*dModel/],
+      [["--backend", "cpu", "--dropout", "2"], /dropout/],
+      [["--backend", "cpu", "--threads", "2"], /threads/],
+    ] as const) {
+      const { code, progress, out } = await runLines(...args);
+      expect([code, out]).toEqual([2, []]);
+      expect(progress.at(-1)).toMatch(message);
     }
     expect((await runLines("--epochs", "3")).progress[0]).toMatch(/'--epochs'.* See --help/);
   });

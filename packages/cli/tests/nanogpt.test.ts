@@ -1,10 +1,13 @@
 import { createHash } from "node:crypto";
-import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createBackend } from "@nf/backend-wasm";
+import { openSafetensors, type StoredValues, writeSafetensors } from "@nf/io";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { ImportModule } from "../src/index.ts";
+import { openCheckpoint } from "../src/train/text/checkpoint.ts";
+import { digestOf } from "../src/train/text/header.ts";
 import { capture, lastLine, nf } from "./io.ts";
 
 let cwd: string;
@@ -16,7 +19,11 @@ beforeAll(async () => {
 afterAll(() => rm(cwd, { recursive: true, force: true }));
 
 const importModule: ImportModule = async (name) =>
-  name === "@nf/backend-wasm" ? { createBackend: () => createBackend({ threads: 1 }) } : undefined;
+  name === "@nf/backend-wasm"
+    ? { createBackend: () => createBackend({ threads: 1 }) }
+    : name === "@nf/backend-cpu"
+      ? await import("@nf/backend-cpu")
+      : undefined;
 
 const QUICK = ["train", "nanogpt", "--data", "verse.txt", "--batch", "2", "--sample", "12"];
 const run = (argv: readonly string[], io: object = {}) => nf(argv, { cwd, importModule, ...io });
@@ -204,6 +211,116 @@ describe("nf train nanogpt", () => {
     expect(none.stderr).toContain("is no checkpoint");
   });
 
+  it("refuses a checkpoint with a flipped bit, wherever it is", { timeout: 60_000 }, async () => {
+    const argv = [...QUICK, "--steps", "9", "--sample", "0", "--out", "flipped"];
+    expect((await stopAt("22 %", argv)).code).toBe(130);
+    const path = join(cwd, "flipped", "checkpoint.safetensors");
+    const sound = await readFile(path);
+    const start = 8 + Number(sound.readBigUInt64LE(0));
+    const header = sound.subarray(8, start).toString();
+    const places = [start, start + 1, start + (sound.length - start) / 2, sound.length - 1];
+    // The step, a setting, the text, the generator, the checksum itself, and the name and place of a tensor.
+    for (const word of [
+      'step\\":',
+      'batch\\":',
+      "verse",
+      'counter\\":',
+      'sha256":"',
+      "norm.bias",
+      '_offsets":[',
+    ])
+      places.push(8 + header.indexOf(word) + word.length);
+    for (const place of places) {
+      const bytes = Buffer.from(sound);
+      bytes[place] = (bytes[place] as number) ^ 1;
+      await writeFile(path, bytes);
+      await expect(openCheckpoint(path), String(place)).rejects.toThrow(/is damaged: /);
+    }
+    await writeFile(path, sound.subarray(0, sound.length - 4));
+    const cut = await run(["train", "nanogpt", "--resume", "flipped"]);
+    expect([cut.code, cut.stderr.includes("\n    at ")]).toEqual([1, false]);
+    expect(cut.stderr).toContain("begin anew without --resume");
+    await writeFile(path, sound);
+    expect(await openCheckpoint(path)).toMatchObject({ step: 2, rounds: 1 });
+  });
+
+  it("names what is wrong in a checkpoint's header", { timeout: 60_000 }, async () => {
+    const path = join(cwd, "flipped", "checkpoint.safetensors");
+    const file = await openSafetensors(path);
+    const tensors = new Map<string, StoredValues & { bytes: Uint8Array }>();
+    for (const [name, { dtype, shape }] of file.tensors)
+      tensors.set(name, { dtype, shape, bytes: await file.read(name) });
+    const json = String(file.metadata.get("nanogpt-run"));
+    await file.close();
+    const resume = async (text: string) => {
+      const metadata = { "nanogpt-run": text, sha256: digestOf(text, tensors) };
+      await writeSafetensors(path, tensors, { metadata });
+      const { code, stderr } = await run(["train", "nanogpt", "--resume", "flipped"]);
+      expect([code, stderr.includes("\n    at ")]).toEqual([1, false]);
+      return stderr;
+    };
+    const changed = (change: (header: Record<string, Record<string, unknown>>) => void) => {
+      const header = JSON.parse(json);
+      change(header);
+      return resume(JSON.stringify(header));
+    };
+    for (const text of ["{", "null", "[]", "3", '{"version":2}'])
+      expect(await resume(text)).toMatch(
+        /is damaged: missing or wrong in its header: .*step, rounds, seconds/,
+      );
+    expect(await resume('{"version":1}')).toContain("written by another version of nf");
+    expect(
+      await changed((header) => {
+        Reflect.set(header, "settings", { ...header["settings"], batch: "2", seed: -1 });
+        Reflect.set(header, "generator", null);
+      }),
+    ).toContain("header: settings.batch, settings.seed, generator.key, generator.counter.");
+    expect(
+      await changed((header) => Reflect.deleteProperty(header["optimizer"]?.["counts"] as object, "3")),
+    ).toContain('does not know the tensor "optimizer.3.');
+    await writeSafetensors(path, tensors, { metadata: { "nanogpt-run": json, sha256: "0" } });
+    expect((await run(["train", "nanogpt", "--resume", "flipped"])).stderr).toContain("its SHA-256");
+  });
+
+  it("goes on without metrics, with a note and a gap, to the same weights", {
+    timeout: 120_000,
+  }, async () => {
+    const settings = ["--steps", "6", "--eval-every", "3", "--dropout", "0.1", "--sample", "5"];
+    const steps = async (out: string) =>
+      (await linesOf(out)).map(({ kind, step }) => `${kind === "step" ? "" : "e"}${step}`);
+    // Before the evaluation, whose steps are all gone; and behind it, with a part of the lines.
+    for (const [out, stop, keep, lines] of [
+      ["gone", "50 %", 0, ["e3", "4", "5", "6", "e6"]],
+      ["short", "step 3/6 after", 2, ["1", "2", "5", "6", "e6"]],
+    ] as const) {
+      expect((await stopAt(stop, [...QUICK, ...settings, "--out", out])).code).toBe(130);
+      const path = join(cwd, out, "metrics.jsonl");
+      const kept = (await readFile(path, "utf8")).split("\n").slice(0, keep);
+      await (keep === 0 ? rm(path) : writeFile(path, `${kept.join("\n")}\n{"kind":"st`));
+      const resumed = await run(["train", "nanogpt", "--resume", out, "--json"]);
+      expect(resumed.code, resumed.stderr).toBe(0);
+      expect(resumed.stderr).toContain("metrics.jsonl lacks ");
+      expect(JSON.parse(lastLine(resumed.stdout))).toMatchObject({ steps: 6, stopped: false });
+      expect(await steps(out)).toEqual(lines);
+      expect(await hash(out, "model.safetensors")).toBe(await hash("straight", "model.safetensors"));
+      expect(await readdir(join(cwd, out))).not.toContainEqual(expect.stringContaining(".part"));
+      const over = await run(["train", "nanogpt", "--resume", out]);
+      expect(over.stderr).toContain("has done all of its 6 steps");
+    }
+  });
+
+  it("says when it goes on on another backend", { timeout: 60_000 }, async () => {
+    const path = join(cwd, "gone", "checkpoint.safetensors");
+    expect((await openCheckpoint(path)).backend).toEqual({ name: "wasm", threads: 1 });
+    const argv = [...QUICK, "--steps", "3", "--sample", "0", "--out", "moved"];
+    expect((await stopAt("33 %", argv)).code).toBe(130);
+    const same = await stopAt("characters to train", ["train", "nanogpt", "--resume", "moved"]);
+    expect(same.stderr).not.toContain("goes on on");
+    const other = await run(["train", "nanogpt", "--resume", "moved", "--backend", "cpu"]);
+    expect(other.code, other.stderr).toBe(0);
+    expect(other.stderr).toContain("The run was on wasm with 1 thread and goes on on cpu");
+  });
+
   it("gives a result of no steps when it was stopped before the first", async () => {
     const { code, stdout } = await run([...QUICK, "--json"], { signal: AbortSignal.abort("SIGTERM") });
     expect(code).toBe(143);
@@ -239,6 +356,20 @@ describe("nf train nanogpt", () => {
     const missing = await run(["train", "nanogpt", "--data", "nowhere.txt"]);
     expect(missing.code).toBe(2);
     expect(missing.stderr).toContain("--data nowhere.txt cannot be read");
+    await writeFile(
+      join(cwd, "random.bin"),
+      Uint8Array.from({ length: 5000 }, (_, i) => (i * 7919) % 251),
+    );
+    const binary = await run(["train", "nanogpt", "--data", "random.bin"]);
+    expect(binary.code).toBe(2);
+    expect(binary.stderr).toContain("random.bin is no text in UTF-8");
+    await mkdir(join(cwd, "data", "tinyshakespeare"), { recursive: true });
+    await writeFile(join(cwd, "data", "tinyshakespeare", "input.txt"), "To be, or not to be. ".repeat(200));
+    vi.stubEnv("NF_DATA_DIR", join(cwd, "data"));
+    const other = await run(["train", "nanogpt"]);
+    vi.unstubAllEnvs();
+    expect(other.code).toBe(1);
+    expect(other.stderr).toContain("is not tinyshakespeare: its SHA-256 is");
     await writeFile(join(cwd, "short.txt"), "too short ".repeat(100));
     const short = await run(["train", "nanogpt", "--data", "short.txt"]);
     expect(short.code).toBe(1);

@@ -5,6 +5,7 @@ import { createBackend } from "@nf/backend-cpu";
 import { Generator, memory, noGrad, use } from "@nf/core";
 import { Gpt } from "@nf/models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { UsageError } from "../src/errors.ts";
 import { curvesSvg } from "../src/plots/curves.ts";
 import { descend, fit, meanOf } from "../src/train/fit.ts";
 import { createOptimizer } from "../src/train/optimizer.ts";
@@ -30,6 +31,18 @@ describe("a text", () => {
     expect([...text.train.subarray(0, 6)]).toEqual([2, 3, 4, 1, 0, 2]);
     expect([text.train.length, text.validation.length]).toEqual([90, 10]);
     expect(text).toMatchObject({ name: "text.txt", path: join(cwd, "text.txt") });
+  });
+
+  it("has no byte order mark, and is UTF-8", async () => {
+    const load = async (bytes: Uint8Array) => {
+      await writeFile(join(cwd, "bytes.txt"), bytes);
+      return loadText({ data: "bytes.txt", download: false, window: 8 }, { cwd, signal }, () => {});
+    };
+    const marked = await load(Buffer.from(`\uFEFF${"abc".repeat(40)}`));
+    expect(marked.characters).toEqual(["a", "b", "c"]);
+    const latin = Buffer.from("Stra\u00DFe ".repeat(40), "latin1");
+    await expect(load(latin)).rejects.toThrow(UsageError);
+    await expect(load(latin)).rejects.toThrow("bytes.txt is no text in UTF-8");
   });
 });
 
@@ -101,7 +114,10 @@ describe("figures", () => {
     }
     expect(result?.validation.loss).toBeCloseTo(loss, 5);
     expect(result?.validation.accuracy).toBeCloseTo(right, 6);
+    const before = memory().liveTensors;
     expect(await evaluate(gpt, text, 4, async () => false)).toBeUndefined();
+    await evaluate(gpt, text, 1, all);
+    expect(memory().liveTensors).toBe(before);
   });
 
   it("weigh steps by their items", () => {

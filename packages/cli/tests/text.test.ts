@@ -1,5 +1,6 @@
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -121,6 +122,16 @@ describe("nf generate", () => {
     });
     expect(ran.code).toBe(130);
     expect(stdout.text()).not.toBe("");
+  });
+
+  it.skipIf(process.platform === "win32")("reads no config.json that has no end", async () => {
+    const folder = join(root, "endless");
+    await cp(tiny, folder, { recursive: true });
+    await rm(join(folder, "config.json"), { force: true });
+    execFileSync("mkfifo", [join(folder, "config.json")]);
+    const { code, stderr } = await nf(["generate", folder], { importModule });
+    expect(code).toBe(1);
+    expect(stderr).toContain("config.json: is not a file");
   });
 
   const wrong: readonly (readonly [string, readonly string[], readonly string[]])[] = [

@@ -1,6 +1,9 @@
 /** Weight files, tokenizers and chat templates: what lies between a model's files and its tensors. */
 
 export { TokenizerError, WeightFileError } from "./errors.ts";
+export type { Json, JsonObject } from "./files/json.ts";
+export { readJson } from "./files/read-json.ts";
+export { replaceFile } from "./files/replace.ts";
 export type { BlobLike, FileInput } from "./files/source.ts";
 export type { StoredValues, WritableTensors } from "./files/writable.ts";
 export { openGguf } from "./gguf/gguf.ts";

@@ -96,6 +96,31 @@ describe("loadInto", () => {
     });
   });
 
+  it("refuses two names that stand for one, and tells of the first of many", async () => {
+    const net = model();
+    const was = await net.stateDict()["0.bias"].toArray();
+    const weights = {
+      "0.weight": ones([3, 2]),
+      "0.bias": tensor([1, 2, 3]),
+      "old.0.bias": tensor([4, 5, 6]),
+    };
+    const file = await openSafetensors(await encodeSafetensors(weights));
+    const rename = (name: string): string => name.replace("old.", "");
+    for (const strict of [true, false]) {
+      const refused = loadInto(net, file, { rename, strict });
+      await expect(refused).rejects.toMatchObject({ repeated: ["0.bias (from 0.bias, old.0.bias)"] });
+      await expect(refused).rejects.toThrow("more than once in the file: 0.bias (from 0.bias, old.0.bias)");
+    }
+    expect(await net.stateDict()["0.bias"].toArray()).toEqual(was);
+    const many = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`other.${i}`, tensor([i])]));
+    const error = await loadInto(net, await openSafetensors(await encodeSafetensors(many))).catch(
+      (reason: unknown) => reason,
+    );
+    expect((error as WeightsMismatchError).unexpected).toHaveLength(1000);
+    expect(String(error)).toContain(", and 980 more");
+    expect(String(error).length).toBeLessThan(1000);
+  });
+
   it("finds tied weights under one of their names", async () => {
     const shared = parameter(ones([2]));
     const tied = {

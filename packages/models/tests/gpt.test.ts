@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cpu } from "@nf/backend-cpu";
@@ -15,7 +15,7 @@ import {
   type Tensor,
   use,
 } from "@nf/core";
-import { WeightsMismatchError, writeSafetensors } from "@nf/io";
+import { openWeights, toTensor, WeightsMismatchError, writeSafetensors } from "@nf/io";
 import { functionalize, inspectModel } from "@nf/nn";
 import { AdamW } from "@nf/optim";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -31,6 +31,7 @@ import {
   loadGpt,
   NANOGPT,
   parseGptConfig,
+  readGpt,
 } from "../src/index.ts";
 
 const TINY: GptSettings = { vocabSize: 12, maxPositions: 8, hiddenSize: 16, layers: 2, heads: 4 };
@@ -289,6 +290,92 @@ describe("generating", () => {
       expect(row).toHaveLength(12);
       expect(row.indexOf(Math.max(...row))).toBe(id);
     }
+  });
+});
+
+describe("generating in training mode", () => {
+  it("computes as in evaluation mode, and brings the modes back", async () => {
+    const settings = { ...TINY, dropout: 0.9 };
+    const model = new Gpt(settings, { generator: new Generator(4) });
+    const run = async () => {
+      const ids: number[] = [];
+      for await (const { id } of generateGptTokens(model, [1, 2], { maxTokens: 12, seed: 7 })) {
+        ids.push(id);
+        expect(model.modules().map(({ training }) => training)).toEqual(modes);
+      }
+      return ids;
+    };
+    model.eval();
+    let modes = model.modules().map(() => false);
+    const expected = await run();
+    model.train();
+    model.norm.eval();
+    modes = model.modules().map((module) => module !== model.norm);
+    expect(await run()).toEqual(expected);
+    expect(model.modules().map(({ training }) => training)).toEqual(modes);
+  });
+});
+
+const GOLDEN = new URL("../../../goldens/gpt2/tied/", import.meta.url).pathname;
+
+/** A copy of a small GPT-2 with another configuration or other tensors. */
+async function changedGpt2(config: object, change: (tensors: Map<string, Tensor>) => void = () => {}) {
+  const folder = await mkdtemp(join(root, "gpt2-"));
+  await cp(GOLDEN, folder, { recursive: true });
+  const json = JSON.parse(await readFile(join(folder, "config.json"), "utf8"));
+  await writeFile(join(folder, "config.json"), JSON.stringify({ ...json, ...config }));
+  const file = await openWeights(GOLDEN);
+  const tensors = new Map<string, Tensor>();
+  for (const name of file.tensors.keys()) tensors.set(name, await toTensor(file, name));
+  await file.close();
+  change(tensors);
+  await writeSafetensors(join(folder, "model.safetensors"), tensors);
+  return openWeights(folder);
+}
+
+describe("a GPT-2 file", () => {
+  it.each<readonly [object, string]>([
+    [{ n_layer: 20_000 }, "asks for 20000 layers, and the file names 2"],
+    [{ vocab_size: 2 ** 30 }, "wte.weight has [48, 32]"],
+    [{ n_positions: 2 ** 30 }, "wpe.weight has [32, 32]"],
+    [{ n_inner: 2 ** 30 }, "c_fc.weight has [128, 32]"],
+    [{ n_embd: 2 ** 28 }, "this vocabulary and width"],
+  ])("that %j does not fit is refused before a model is made", async (config, message) => {
+    const file = await changedGpt2(config);
+    const { liveTensors } = memory();
+    const started = performance.now();
+    const error = await readGpt(file).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(GptConfigError);
+    expect(String(error)).toContain(message);
+    expect(performance.now() - started).toBeLessThan(5000);
+    expect(memory().liveTensors).toBe(liveTensors);
+    await file.close();
+  });
+
+  it("that names layers without their weights is refused, too", async () => {
+    const file = await changedGpt2({ n_layer: 3000 }, (tensors) => {
+      const scalar = fromData(Float32Array.of(1), [1]);
+      for (let i = 2; i < 3000; i++) tensors.set(`h.${i}.ln_1.bias`, scalar);
+    });
+    await expect(readGpt(file)).rejects.toThrow(/asks for \d+ weights, and the file holds \d+/);
+    await file.close();
+  });
+
+  it("must not have a weight twice, nor names of our own", async () => {
+    const twice = await changedGpt2({}, (tensors) => {
+      const bias = tensors.get("transformer.ln_f.bias") ?? tensors.get("ln_f.bias");
+      for (const name of ["transformer.ln_f.bias", "ln_f.bias", "norm.bias"])
+        tensors.set(name, bias as Tensor);
+    });
+    const error = await readGpt(twice).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(WeightsMismatchError);
+    expect(error).toMatchObject({ unexpected: ["norm.bias"], missing: [] });
+    expect((error as WeightsMismatchError).repeated).toEqual([
+      expect.stringMatching(
+        /^norm\.bias \(from (transformer\.ln_f\.bias, ln_f\.bias|ln_f\.bias, transformer\.ln_f\.bias)\)$/,
+      ),
+    ]);
+    await twice.close();
   });
 });
 

@@ -1,7 +1,8 @@
 import { randomInt } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { type Backend, OptionError, OutOfMemoryError, use } from "@nf/core";
+import { type Backend, NanoFluxError, OptionError, OutOfMemoryError, use } from "@nf/core";
+import { readJson } from "@nf/io";
 import {
   type GenerateOptions,
   type LoadedGpt,
@@ -79,9 +80,10 @@ const GPT: ReadonlySet<unknown> = new Set(["gpt2", "nanogpt"]);
 /** The `model_type` in a folder's `config.json`; undefined where there is none to be read. */
 async function modelType(folder: string): Promise<unknown> {
   try {
-    const config: unknown = JSON.parse(await readFile(join(folder, "config.json"), "utf8"));
-    return typeof config === "object" && config !== null ? Reflect.get(config, "model_type") : undefined;
-  } catch {
+    const config = await readJson(join(folder, "config.json"));
+    return config instanceof Map ? config.get("model_type") : undefined;
+  } catch (error) {
+    if (!(error instanceof NanoFluxError)) throw error;
     // What is wrong with it is told by what opens the weights.
     return undefined;
   }

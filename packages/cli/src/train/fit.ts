@@ -56,7 +56,9 @@ export interface FitTask<Batch, E> {
   /** Where an interrupted run goes on; default at the beginning. */
   readonly from?: {
     readonly rounds: number;
-    /** Steps done, oldest first. */
+    /** Steps done. */
+    readonly step: number;
+    /** Those of them that are known, oldest first. */
     readonly steps: readonly StepResult[];
     readonly seconds: number;
   };
@@ -75,7 +77,7 @@ function breather(): () => Promise<void> {
   };
 }
 
-/** Mean loss and accuracy of steps, each weighing as much as it has items. */
+/** Mean loss and accuracy of steps, each weighing as much as it has items; NaN of none. */
 export function meanOf(steps: readonly StepFigures[]): Pick<StepFigures, "loss" | "accuracy"> {
   const items = steps.reduce((sum, step) => sum + step.items, 0);
   const mean = (read: (step: StepFigures) => number): number =>
@@ -106,7 +108,7 @@ export function descend<T extends { readonly loss: Tensor }>(
 export async function fit<Batch, E>(task: FitTask<Batch, E>): Promise<boolean> {
   const { signal, from } = task;
   const breathe = breather();
-  let step = from?.steps.length ?? 0;
+  let step = from?.step ?? 0;
   let seconds = from?.seconds ?? 0;
   const done = from?.rounds ?? 0;
   let seen: StepResult[] = from?.steps.filter(({ round }) => round > done) ?? [];

@@ -1,6 +1,7 @@
 import { appendFile, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { makeFolder } from "@nf/data/node";
+import { replaceFile } from "@nf/io";
 import { CliError, messageOf, UsageError } from "../errors.ts";
 
 /** The folder that a run writes into. */
@@ -9,14 +10,18 @@ export interface RunFolder {
   readonly path: string;
   /** Names of the files that were written so far, oldest first. */
   readonly files: readonly string[];
-  /** Writes a file over what was there. */
+  /** Writes a file in place of what was there: the old or the new one is found, whatever happens. */
   write(name: string, content: string | Uint8Array): Promise<void>;
-  /** Adds to a file's end. */
+  /** Adds to a file's end, and waits until it is on disk. */
   append(name: string, content: string): Promise<void>;
   /** Has a file written by something that takes its absolute path. */
   save(name: string, write: (path: string) => Promise<void>): Promise<void>;
-  /** The text of a file that is there. */
-  read(name: string): Promise<string>;
+  /**
+   * The text of a file; undefined where there is none.
+   *
+   * @throws CliError when it cannot be read
+   */
+  read(name: string): Promise<string | undefined>;
   /** The absolute path of a file. */
   absolute(name: string): string;
 }
@@ -105,18 +110,25 @@ function inFolder(path: string, folder: string): RunFolder {
       return [...files];
     },
     async write(name, content) {
-      await writeFile(join(folder, name), content);
+      await replaceFile(join(folder, name), (part) => writeFile(part, content, { flush: true }));
       files.add(name);
     },
     async append(name, content) {
-      await appendFile(join(folder, name), content);
+      await appendFile(join(folder, name), content, { flush: true });
       files.add(name);
     },
     async save(name, write) {
       await write(join(folder, name));
       files.add(name);
     },
-    read: (name) => readFile(join(folder, name), "utf8"),
+    async read(name) {
+      try {
+        return await readFile(join(folder, name), "utf8");
+      } catch (error) {
+        if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+        throw new CliError(`${join(path, name)} cannot be read: ${messageOf(error)}.`, { cause: error });
+      }
+    },
     absolute: (name) => join(folder, name),
   };
 }

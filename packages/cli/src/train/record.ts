@@ -14,18 +14,39 @@ export class RunRecord<E> {
   readonly #steps: StepResult[] = [];
   readonly #rounds: RoundResult<E>[] = [];
   #items = 0;
+  #before = { step: 0, rounds: 0, seconds: 0 };
   #written = { steps: 0, rounds: 0 };
 
   constructor(names: RecordNames<E>) {
     this.#names = names;
   }
 
-  /** Steps done, oldest first. */
+  /**
+   * Says where a resumed run goes on, after what is known of the steps before was added.
+   *
+   * @param items that were trained on so far, those of steps that are not known counted
+   */
+  resumeAt(step: number, rounds: number, seconds: number, items: number): void {
+    this.#before = { step, rounds, seconds };
+    this.#items = items;
+  }
+
+  /** Steps done, those of a resumed run that nothing is known of among them. */
+  get step(): number {
+    return Math.max(this.#before.step, this.#steps.at(-1)?.step ?? 0);
+  }
+
+  /** Rounds done, likewise. */
+  get round(): number {
+    return Math.max(this.#before.rounds, this.#rounds.at(-1)?.round ?? 0);
+  }
+
+  /** Steps that are known, oldest first. */
   get steps(): readonly StepResult[] {
     return this.#steps;
   }
 
-  /** Rounds done, oldest first. */
+  /** Rounds that are known, oldest first. */
   get rounds(): readonly RoundResult<E>[] {
     return this.#rounds;
   }
@@ -37,7 +58,7 @@ export class RunRecord<E> {
 
   /** Seconds of training so far. */
   get seconds(): number {
-    return this.#steps.at(-1)?.seconds ?? 0;
+    return this.#steps.at(-1)?.seconds ?? this.#before.seconds;
   }
 
   /** The latest evaluation, where there was one. */

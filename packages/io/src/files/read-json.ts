@@ -5,7 +5,12 @@ import { openSource } from "./source.ts";
 /** Largest index or configuration; the largest published ones have 9 MB. */
 const LARGEST = 32_000_000;
 
-/** Reads a JSON file whose size and contents are not trusted. */
+/**
+ * Reads a JSON file whose size and contents are not trusted: at most 32 MB, no repeated keys, bounded nesting. Objects come
+ * as maps, so that no key can reach a prototype.
+ *
+ * @throws WeightFileError
+ */
 export async function readJson(path: string): Promise<Json> {
   const source = await openSource(path);
   try {

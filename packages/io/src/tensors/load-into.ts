@@ -51,6 +51,8 @@ export class WeightsMismatchError extends NanoFluxError {
   readonly mismatched: readonly WeightMismatch[];
   /** Tensors stored in a format that has no values here, as `name (format)`. */
   readonly unreadable: readonly string[];
+  /** Names in the model that several names in the file stand for, as `name (from one, another)`. */
+  readonly repeated: readonly string[];
 
   constructor(message: string, lists: Lists) {
     super("NF_DATA", message);
@@ -58,20 +60,24 @@ export class WeightsMismatchError extends NanoFluxError {
     this.unexpected = lists.unexpected;
     this.mismatched = lists.mismatched;
     this.unreadable = lists.unreadable;
+    this.repeated = lists.repeated;
   }
 }
 
 interface Lists extends LoadIntoReport {
   readonly mismatched: readonly WeightMismatch[];
   readonly unreadable: readonly string[];
+  readonly repeated: readonly string[];
 }
 
 /**
  * Loads the tensors of a file into a model's parameters and buffers, converted to their dtypes, one at a time: beside
  * the model, memory for one tensor is needed. Everything is checked before the first byte is read. A tensor that the
- * model has under two names (tied weights) needs to be in the file under one.
+ * model has under two names (tied weights) needs to be in the file under one. Two names in the file that stand for one
+ * name in the model are refused, with `strict: false` too: there is no telling which is meant.
  *
- * @throws WeightsMismatchError listing all missing and unexpected names and all shapes that differ.
+ * @throws WeightsMismatchError listing all missing, unexpected and repeated names and all shapes that differ; its message
+ * names the first of long lists.
  */
 export async function loadInto(
   model: Loadable,
@@ -90,6 +96,8 @@ export async function loadInto(
     else if (to !== undefined) unexpected.push(from);
   }
   const covered = new Set(pairs.map(({ target }) => target));
+  const sources = new Map<string, string[]>();
+  for (const { from, to } of pairs) sources.set(to, [...(sources.get(to) ?? []), from]);
   const lists: Lists = {
     missing: Object.entries(targets).flatMap(([name, target]) => (covered.has(target) ? [] : [name])),
     unexpected,
@@ -101,9 +109,12 @@ export async function loadInto(
       const dtype = file.tensors.get(from)?.dtype;
       return dtype === undefined || isReadable(dtype) ? [] : [`${from} (${dtype})`];
     }),
+    repeated: [...sources].flatMap(([to, from]) =>
+      from.length > 1 ? [`${to} (from ${from.join(", ")})`] : [],
+    ),
   };
   const names = strict ? lists.missing.length + lists.unexpected.length : 0;
-  if (names + lists.mismatched.length + lists.unreadable.length > 0)
+  if (names + lists.mismatched.length + lists.unreadable.length + lists.repeated.length > 0)
     throw new WeightsMismatchError(describe(file.name, lists, strict), lists);
 
   const bytesOf = (name: string): number => file.tensors.get(name)?.bytes ?? 0;
@@ -126,19 +137,31 @@ function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, axis) => size === b[axis]);
 }
 
+/** Names that a message lists of each kind; the error has them all. */
+const TOLD = 20;
+
+function some(texts: readonly string[], separator: string): string {
+  const more = texts.length > TOLD ? [`and ${texts.length - TOLD} more`] : [];
+  return [...texts.slice(0, TOLD), ...more].join(separator);
+}
+
 function describe(
   name: string,
-  { missing, unexpected, mismatched, unreadable }: Lists,
+  { missing, unexpected, mismatched, unreadable, repeated }: Lists,
   strict: boolean,
 ): string {
   const lines = [`loadInto: ${name} does not fit the model. Nothing was loaded.`];
-  if (strict && missing.length > 0) lines.push(`  missing: ${missing.join(", ")}`);
-  if (strict && unexpected.length > 0) lines.push(`  unexpected: ${unexpected.join(", ")}`);
-  for (const { name: one, expected, received } of mismatched)
-    lines.push(`  shape of ${one}: expected [${expected.join(", ")}], got [${received.join(", ")}]`);
+  if (strict && missing.length > 0) lines.push(`  missing: ${some(missing, ", ")}`);
+  if (strict && unexpected.length > 0) lines.push(`  unexpected: ${some(unexpected, ", ")}`);
+  const shapes = mismatched.map(
+    ({ name: one, expected, received }) =>
+      `  shape of ${one}: expected [${expected.join(", ")}], got [${received.join(", ")}]`,
+  );
+  if (shapes.length > 0) lines.push(some(shapes, "\n"));
+  if (repeated.length > 0) lines.push(`  more than once in the file: ${some(repeated, ", ")}`);
   if (unreadable.length > 0)
-    lines.push(`  stored in a format that is not converted here: ${unreadable.join(", ")}`);
-  if (mismatched.length + unreadable.length === 0)
+    lines.push(`  stored in a format that is not converted here: ${some(unreadable, ", ")}`);
+  if (mismatched.length + unreadable.length + repeated.length === 0)
     lines.push(
       "  Translate names with the option rename, or pass { strict: false } to load only what both have.",
     );

@@ -37,7 +37,8 @@ export const GPT_TOKEN_OPTIONS: readonly (keyof GptTokenOptions)[] = [
 
 /**
  * Generates tokens after a prompt of at least one token. The model sees the last `maxPositions` tokens: a text may go on
- * for longer than that. The return value says why it ended.
+ * for longer than that. The return value says why it ended. It computes in evaluation mode; between two tokens the modules
+ * are in the modes that they were in before.
  *
  * @throws OptionError for unknown options and options that contradict each other, IndexError for a token that the model
  * does not have
@@ -46,7 +47,7 @@ export const GPT_TOKEN_OPTIONS: readonly (keyof GptTokenOptions)[] = [
  * ```ts no-run
  * import { Gpt, generateGptTokens, NANOGPT } from "@nf/models";
  *
- * const model = new Gpt(NANOGPT).eval();
+ * const model = new Gpt(NANOGPT);
  * for await (const { id } of generateGptTokens(model, [0], { maxTokens: 20, temperature: 0.8, seed: 7 })) console.log(id);
  * ```
  */
@@ -103,7 +104,7 @@ async function step(
 ): Promise<{ readonly id: number; readonly logits?: HostArray }> {
   const place = sampler.plain && !wanted;
   const { backend } = model.position.weight;
-  const result = noGrad(() => {
+  const result = evaluating(model, () => {
     const hidden = model.hidden(fromData(Int32Array.from(tokens), [1, tokens.length], { backend }), cache);
     const logits = model.logits(slice(hidden, null, -1)); //            [1, vocabSize]
     return place ? argmax(logits, { axis: -1 }) : logits;
@@ -114,6 +115,17 @@ async function step(
     return { id: sampler.choose(values), ...(wanted && { logits: values }) };
   } finally {
     result.dispose();
+  }
+}
+
+/** Runs a synchronous function in evaluation mode without gradients, and brings back the modes of the modules. */
+function evaluating<T>(model: Gpt, fn: () => T): T {
+  const training = model.modules().filter((module) => module.training);
+  for (const module of training) module.training = false;
+  try {
+    return noGrad(fn);
+  } finally {
+    for (const module of training) module.training = true;
   }
 }
 

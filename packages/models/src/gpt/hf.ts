@@ -170,18 +170,20 @@ const NAMES: readonly (readonly [RegExp, string])[] = [
   [/^lm_head\.weight$/, "head.weight"],
 ];
 const TRANSPOSED = /\.c_\w+\.weight$/;
+/** Modules of our own model: GPT-2 has no such names. */
+const OURS = /^(embedding|position|blocks|norm|head)\./;
 /** Causal masks that older files hold. */
 const MASKS = /\.attn\.(bias|masked_bias)$/;
 
 /**
  * The model's name for a name in a GPT-2 file, with or without `transformer.` in front; undefined for masks and for a head
- * that is written out although it is the embedding.
+ * that is written out although it is the embedding. A name that GPT-2 does not have gives one that no model has.
  */
 export function gpt2Name(name: string, config: GptConfig): string | undefined {
   const bare = name.replace(/^transformer\./, "");
   if (MASKS.test(bare) || (config.tiedHead && bare === "lm_head.weight")) return undefined;
   for (const [pattern, ours] of NAMES) if (pattern.test(bare)) return bare.replace(pattern, ours);
-  return name;
+  return OURS.test(name) ? `unknown.${name}` : name;
 }
 
 /** The same file with the weights of `Conv1D` as `[out, in]`. */

@@ -10,7 +10,7 @@ import {
 } from "@nf/io";
 import { Generation, type PieceDecoder } from "../llama/text.ts";
 import { GPT_TOKEN_OPTIONS, type GptTokenOptions, generateGptTokens } from "./generate.ts";
-import { Gpt, GptConfigError } from "./gpt.ts";
+import { Gpt, type GptConfig, GptConfigError, gptParameters } from "./gpt.ts";
 import { gpt2Name, type HfGptConfig, parseGptConfig, turned } from "./hf.ts";
 
 /** Options of {@link loadGpt}. */
@@ -54,6 +54,7 @@ export async function readGpt(file: WeightFile, options: LoadGptOptions = {}): P
   }
   const parsed = parseGptConfig(file.config, { ignore });
   const { config, layout } = parsed;
+  checkSizes(file, parsed);
   const model = new Gpt(config, { draw: false });
   const progress = onProgress && {
     onProgress: ({ loadedBytes, totalBytes }: { loadedBytes: number; totalBytes: number }) =>
@@ -67,6 +68,51 @@ export async function readGpt(file: WeightFile, options: LoadGptOptions = {}): P
     throw error;
   }
   return { ...parsed, model: model.eval() };
+}
+
+/**
+ * Refuses a configuration that is larger than the weights it came with, before a model of that size takes memory.
+ *
+ * @throws GptConfigError listing all sizes that differ
+ */
+function checkSizes(file: WeightFile, { config, layout }: HfGptConfig): void {
+  const gpt2 = layout === "gpt2";
+  const tensors = [...(gpt2 ? turned(file) : file).tensors];
+  const ours = new Map<string, (typeof tensors)[number]>();
+  const layers = new Set<string>();
+  let values = 0;
+  for (const tensor of tensors) {
+    const name = gpt2 ? gpt2Name(tensor[0], config) : tensor[0];
+    if (name === undefined) continue;
+    ours.set(name, tensor);
+    values += tensor[1].shape.reduce((product, size) => product * size, 1);
+    const layer = /^blocks\.(\d+)\./.exec(name)?.[1];
+    if (layer !== undefined) layers.add(layer);
+  }
+  const problems: string[] = [];
+  for (const [name, expected, told] of sizesOf(config)) {
+    const [from, shape] = [ours.get(name)?.[0], ours.get(name)?.[1].shape];
+    const asked = `config.json asks for ${told}`;
+    if (shape === undefined) problems.push(`${asked}, and ${name} is not in the file.`);
+    else if (shape.length !== 2 || expected.some((size, axis) => size !== shape[axis]))
+      problems.push(`${asked}: [${expected.join(", ")}]; ${from} has [${shape.join(", ")}].`);
+  }
+  if (layers.size < config.layers)
+    problems.push(`config.json asks for ${config.layers} layers, and the file names ${layers.size}.`);
+  const parameters = gptParameters(config);
+  // Somewhat fewer are missing weights, which are told by name when they are loaded.
+  if (problems.length === 0 && parameters > 2 * values)
+    problems.push(`config.json asks for ${parameters} weights, and the file holds ${values}.`);
+  if (problems.length > 0) throw new GptConfigError(file.name, problems);
+}
+
+/** The matrices that have all sizes of a configuration but the number of layers: name, shape, and which sizes they are. */
+function sizesOf({ vocabSize, maxPositions, hiddenSize, intermediateSize }: GptConfig) {
+  return [
+    ["embedding.weight", [vocabSize, hiddenSize], "this vocabulary and width"],
+    ["position.weight", [maxPositions, hiddenSize], "these positions and this width"],
+    ["blocks.0.feedForward.up.weight", [intermediateSize, hiddenSize], "this width of the feed-forward"],
+  ] as const;
 }
 
 /** A model and its tokenizer. */

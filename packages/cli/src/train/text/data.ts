@@ -47,11 +47,11 @@ export interface TextRequest {
 }
 
 /**
- * Loads a text and splits it, the first nine tenths to train.
+ * Loads a text in UTF-8 and splits it, the first nine tenths to train. A byte order mark at its start is left out.
  *
  * @param note is told of a download
  * @throws CliError for a text that is not on this machine, saying how to get it, or is too short; UsageError for a file that
- * cannot be read
+ * cannot be read or is no UTF-8
  */
 export async function loadText(
   { data, download: allowed, window }: TextRequest,
@@ -60,7 +60,7 @@ export async function loadText(
 ): Promise<TextData> {
   const { name, source, path, bytes } =
     data === undefined ? await shakespeare(allowed, signal, note) : await file(cwd, data);
-  const text = Array.from(new TextDecoder().decode(bytes));
+  const text = Array.from(decode(name, bytes));
   const characters = [...new Set(text)].sort((a, b) => (a.codePointAt(0) ?? 0) - (b.codePointAt(0) ?? 0));
   const idOf = new Map(characters.map((character, id) => [character, id]));
   const ids = Int32Array.from(text, (character) => idOf.get(character) ?? 0);
@@ -72,9 +72,22 @@ export async function loadText(
         `${count(10 * (window + 1))} are needed: each part must be longer than the ${window} characters that the model sees.`,
     );
   }
-  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  const sha256 = sha256Of(bytes);
   return { name, source, ...(path !== undefined && { path }), sha256, characters, train, validation };
 }
+
+/** @throws UsageError for bytes that are no text */
+function decode(name: string, bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new UsageError(`${name} is no text in UTF-8. Convert it, or give another file with --data.`, {
+      cause: error,
+    });
+  }
+}
+
+const sha256Of = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
 interface Found {
   readonly name: string;
@@ -102,7 +115,14 @@ async function shakespeare(
   const { name, path, address, sha256, bytes } = SHAKESPEARE;
   const root = process.env["NF_DATA_DIR"];
   const given = root ? await readIfThere(join(root, path)) : undefined;
-  if (given !== undefined) return { name, source: `${name} from ${join(root ?? "", path)}`, bytes: given };
+  if (given !== undefined) {
+    const place = join(root ?? "", path);
+    if (sha256Of(given) === sha256) return { name, source: `${name} from ${place}`, bytes: given };
+    throw new CliError(
+      `${place} (from NF_DATA_DIR) is not ${name}: its SHA-256 is ${sha256Of(given)}, expected ${sha256}. Fetch it again ` +
+        `from ${address}, or train on it as a text of your own with --data ${place}.`,
+    );
+  }
   const cached = join(defaultCacheFolder(), path);
   if (allowed) {
     try {
@@ -113,7 +133,7 @@ async function shakespeare(
     }
   }
   const kept = await readIfThere(cached);
-  if (kept !== undefined && createHash("sha256").update(kept).digest("hex") === sha256)
+  if (kept !== undefined && sha256Of(kept) === sha256)
     return { name, source: `${name} from the cache`, bytes: kept };
   throw new CliError(
     `${name} is not on this machine: ${root ? `not in ${root} (from NF_DATA_DIR)` : "NF_DATA_DIR is not set"}, and ` +

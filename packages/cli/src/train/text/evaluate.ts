@@ -40,8 +40,13 @@ async function overSplit(
   for await (const batch of windows) {
     const figures = noGrad(() => nextCharacters(model, batch));
     const { size } = batch.targets;
-    loss += (await figures.loss.item()) * size;
-    right += await figures.right.item();
+    try {
+      loss += (await figures.loss.item()) * size;
+      right += await figures.right.item();
+    } finally {
+      figures.loss.dispose();
+      figures.right.dispose();
+    }
     characters += size;
     if (!(await breathe())) return undefined;
   }

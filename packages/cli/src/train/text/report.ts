@@ -92,7 +92,7 @@ function bestOf(rounds: readonly RoundResult<TextEvaluation>[]): RoundResult<Tex
 /** Collects a run's result. */
 export function resultOf(session: TextSession, complete: boolean): TextTrainResult {
   const { backend, data, settings, record, parameters } = session;
-  const { evaluation, seconds, items, rounds, steps } = record;
+  const { evaluation, seconds, items, rounds, step } = record;
   const best = bestOf(rounds);
   return {
     ...nothingDone(settings, backend),
@@ -101,7 +101,7 @@ export function resultOf(session: TextSession, complete: boolean): TextTrainResu
     vocabulary: data.characters.length,
     trainCharacters: data.train.length,
     validationCharacters: data.validation.length,
-    steps: steps.length,
+    steps: step,
     seconds,
     charactersPerSecond: seconds > 0 ? items / seconds : null,
     trainLoss: evaluation?.train.loss ?? null,
@@ -139,7 +139,7 @@ export function detailsOf(
 
 /** What a run came to, for people. */
 export function summary({ record }: TextSession, folder: RunFolder): string {
-  const { evaluation, steps, seconds, items, rounds } = record;
+  const { evaluation, step, seconds, items, rounds } = record;
   const rows: string[][] = [];
   const figures = ({ loss, accuracy, characters }: SplitFigures): string =>
     `accuracy ${percent(accuracy)}, loss ${lossText(loss)} (next of ${count(characters)} characters)`;
@@ -152,9 +152,9 @@ export function summary({ record }: TextSession, folder: RunFolder): string {
         `best loss ${lossText(best.evaluation.validation.loss)}, after step ${count(best.step)}`,
       ]);
   }
-  if (steps.length > 0) {
+  if (step > 0) {
     const rate = `${count(items / seconds)} characters/s`;
-    rows.push(["Time", `${count(steps.length)} steps in ${duration(seconds)} (${rate})`]);
+    rows.push(["Time", `${count(step)} steps in ${duration(seconds)} (${rate})`]);
   }
   for (const path of pathsIn(folder).filter((one) => one.endsWith(".png"))) rows.push(["Curves", path]);
   rows.push(["Everything", join(folder.path, "run.json")]);

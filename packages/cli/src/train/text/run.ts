@@ -50,8 +50,8 @@ export function textRun(options: TextTrainOptions, version: string): Trainable {
         if (found === undefined) return undefined;
         const data = path === undefined ? { ...found, name: text.name } : found;
         const metrics = await earlier.folder.read(METRICS);
-        const session = await resumeTextSession(earlier.checkpoint, metrics, backend, data);
-        if (session.record.rounds.at(-1)?.step === settings.steps) {
+        const session = await resumeTextSession(earlier.checkpoint, metrics ?? "", backend, data, note);
+        if (session.record.round === Math.ceil(settings.steps / settings.evalEvery)) {
           throw new UsageError(
             `The run in ${resume} has done all of its ${count(settings.steps)} steps already.`,
           );
@@ -73,7 +73,7 @@ export function textRun(options: TextTrainOptions, version: string): Trainable {
 
 /** @throws UsageError for a folder without a run that could go on */
 async function openEarlier(io: Io, path: string) {
-  const folder = await openRunFolder(io.cwd, path, [FILES.checkpoint, METRICS]);
+  const folder = await openRunFolder(io.cwd, path, [FILES.checkpoint]);
   const checkpoint: Checkpoint = await openCheckpoint(folder.absolute(FILES.checkpoint));
   return { folder, checkpoint };
 }
@@ -98,7 +98,7 @@ async function load(
 function runOf(session: TextSession, folder: RunFolder, version: string, started: Date): TrainingRun {
   const { model, backend, data, settings, record } = session;
   const { title, input, dtype } = MODELS.nanogpt;
-  const done = record.steps.length;
+  const done = record.step;
   return {
     folder,
     introduction: [
@@ -108,7 +108,7 @@ function runOf(session: TextSession, folder: RunFolder, version: string, started
         (done > 0 ? `, of which ${count(done)} are done` : ""),
     ],
     steps: settings.steps,
-    stepsDone: () => record.steps.length,
+    stepsDone: () => record.step,
     train: (progress, signal) => trainText(session, folder, progress, signal),
     pictures: () => picturesOf(session),
     result: (complete) => resultOf(session, complete),

@@ -9,11 +9,13 @@ import type { Progress } from "../../progress/state.ts";
 import { descend, fit } from "../fit.ts";
 import { METRICS, type RunFolder } from "../folder.ts";
 import { type RecordNames, RunRecord } from "../record.ts";
+import { threadsOf } from "../run.ts";
 import { warmUpCosine } from "../schedule.ts";
 import { watchSteps } from "../watch.ts";
 import { type Checkpoint, saveCheckpoint } from "./checkpoint.ts";
 import type { TextData } from "./data.ts";
 import { evaluate, nextCharacters, type TextEvaluation } from "./evaluate.ts";
+import { linesOf } from "./metrics.ts";
 import type { TextSettings } from "./settings.ts";
 import { characterTokenizer, FIRST } from "./tokenizer.ts";
 import { batchesOf, randomWindows, type WindowBatch } from "./windows.ts";
@@ -73,7 +75,8 @@ export function createTextSession(settings: TextSettings, backend: Backend, data
 /**
  * The session of an interrupted run, where it was interrupted.
  *
- * @param metrics what its metrics file holds; lines after the checkpoint are left out
+ * @param metrics what its metrics file holds; lines after the checkpoint are left out, and missing ones leave a gap
+ * @param note is told of a gap, and of another backend
  * @throws CliError when the text is another one
  */
 export async function resumeTextSession(
@@ -81,8 +84,9 @@ export async function resumeTextSession(
   metrics: string,
   backend: Backend,
   data: TextData,
+  note: (line: string) => void,
 ): Promise<TextSession> {
-  const { settings, text, step: done, seconds } = checkpoint;
+  const { settings, text, step: done, rounds, seconds } = checkpoint;
   if (text.sha256 !== data.sha256) {
     throw new CliError(
       `The run was trained on ${text.name}, and ${data.name} is another text. Name the file with --data.`,
@@ -93,61 +97,39 @@ export async function resumeTextSession(
   const { record } = session;
   for (const line of linesOf(metrics)) {
     if (line.step > done) continue;
-    const { step, loss, accuracy } = line;
+    const { step } = line;
     const round = Math.ceil(step / settings.evalEvery);
     if (line.kind === "step") {
-      const { characters: items, learningRate } = line;
+      const { loss, accuracy, characters: items, learningRate } = line;
       record.addStep({ round, step, objective: loss, loss, accuracy, items, learningRate, seconds });
-    } else {
+    } else if (round <= rounds) {
       const { train, validation } = line;
       record.addRound({
         round,
         step,
-        loss,
-        accuracy,
+        loss: line.loss ?? Number.NaN,
+        accuracy: line.accuracy ?? Number.NaN,
         seconds: line.seconds,
         evaluation: { train, validation },
       });
     }
   }
-  if (record.steps.length !== done) {
-    throw new CliError(
-      `The checkpoint is of step ${count(done)}, and ${METRICS} holds ${count(record.steps.length)} steps before it: they ` +
-        "do not belong together.",
+  const [steps, evaluations] = [done - record.steps.length, rounds - record.rounds.length];
+  if (steps + evaluations > 0) {
+    note(
+      `${METRICS} lacks ${count(steps)} of ${count(done)} steps and ${count(evaluations)} of ${count(rounds)} evaluations ` +
+        "before the checkpoint. The run goes on; metrics and curves have a gap there.",
+    );
+  }
+  record.resumeAt(done, rounds, seconds, done * settings.batch * session.model.config.maxPositions);
+  const { name, threads } = checkpoint.backend;
+  if (name !== backend.name || threads !== backend.capabilities.threads) {
+    note(
+      `The run was on ${name} with ${threads} thread${threads === 1 ? "" : "s"} and goes on on ${backend.name} ` +
+        `(${threadsOf(backend)}): last bits may differ from a run without interruption.`,
     );
   }
   return { ...session, secondsBefore: seconds };
-}
-
-/** A line of metrics. */
-type Line =
-  | {
-      readonly kind: "step";
-      readonly step: number;
-      readonly loss: number;
-      readonly accuracy: number;
-      readonly characters: number;
-      readonly learningRate: number;
-    }
-  | ({
-      readonly kind: "evaluation";
-      readonly step: number;
-      readonly loss: number;
-      readonly accuracy: number;
-      readonly seconds: number;
-    } & TextEvaluation);
-
-/** A run that was killed may have left half a line at the end. */
-function linesOf(metrics: string): Line[] {
-  const lines: Line[] = [];
-  for (const text of metrics.split("\n")) {
-    try {
-      lines.push(JSON.parse(text));
-    } catch {
-      break;
-    }
-  }
-  return lines;
 }
 
 const LINES: RecordNames<TextEvaluation> = {
@@ -182,12 +164,20 @@ export async function trainText(
 ): Promise<boolean> {
   const { model, optimizer, data, settings, record } = session;
   const { steps, batch, seed, learningRate, evalEvery } = settings;
+  const { name: backend, capabilities } = session.backend;
   const { maxPositions } = model.config;
-  const before = { steps: [...record.steps], rounds: record.rounds.length, seconds: session.secondsBefore };
+  const before = {
+    step: record.step,
+    steps: [...record.steps],
+    rounds: record.round,
+    seconds: session.secondsBefore,
+  };
   const save = async (): Promise<void> => {
     const { name, sha256, path } = data;
     const text = { name, sha256, ...(path !== undefined && { path }) };
-    const state = { step: record.steps.length, seconds: record.seconds, settings, text };
+    const { step, round: rounds, seconds } = record;
+    const on = { name: backend, threads: capabilities.threads };
+    const state = { step, rounds, seconds, settings, backend: on, text };
     await folder.append(METRICS, record.takeLines());
     await folder.save(FILES.weights, (path) => writeSafetensors(path, model.stateDict()));
     await folder.save(FILES.checkpoint, (path) => saveCheckpoint(path, model, optimizer, state));
@@ -196,7 +186,7 @@ export async function trainText(
     const complete = await fit<WindowBatch, TextEvaluation & { readonly text: string }>({
       rounds: Math.ceil(steps / evalEvery),
       batches(round) {
-        const [from, to] = [Math.max(record.steps.length, (round - 1) * evalEvery), round * evalEvery];
+        const [from, to] = [Math.max(record.step, (round - 1) * evalEvery), round * evalEvery];
         const windows = randomWindows(data.train, maxPositions, batch, seed, from, Math.min(to, steps));
         return batchesOf(windows, batch);
       },
@@ -228,11 +218,10 @@ export async function trainText(
         const { step, seconds, evaluation } = result;
         progress.note(evaluationLine(step, steps, seconds, evaluation));
         const { text } = evaluation;
-        if (text !== "") {
-          progress.note(text.replace(/^/gm, "  | "));
-          await folder.append(FILES.samples, `--- after step ${step}\n${text}\n`);
-        }
+        if (text !== "") progress.note(text.replace(/^/gm, "  | "));
         await save();
+        // After the checkpoint: a run that is killed in between lacks this text, and has none twice when it was resumed.
+        if (text !== "") await folder.append(FILES.samples, `--- after step ${step}\n${text}\n`);
       },
     });
     if (!complete) await save();
@@ -263,7 +252,7 @@ async function sampleText(
 ): Promise<string | undefined> {
   const { sample, seed } = settings;
   const first = Math.max(0, data.characters.indexOf(FIRST));
-  const own = seed * 2 ** 20 + (record.steps.length % 2 ** 20);
+  const own = seed * 2 ** 20 + (record.step % 2 ** 20);
   const options = { maxTokens: sample, temperature: TEMPERATURE, seed: own, signal };
   let text = "";
   model.eval();
