@@ -15,7 +15,7 @@ import { NativeBuffer } from "./buffer.ts";
 import { capabilities, MAX_BUFFER_BYTES } from "./capabilities.ts";
 import { Engine } from "./engine.ts";
 import { kernels } from "./kernels/table.ts";
-import { checkOptions, type NativeOptions } from "./options.ts";
+import { checkOptions, defaultMaxBytes, type NativeOptions } from "./options.ts";
 
 /**
  * Makes a backend of machine code: Rust kernels with the processor's vectors, on all of its cores. Node only.
@@ -34,7 +34,7 @@ export async function createBackend(options: NativeOptions = {}): Promise<Backen
         "or create the backend with the most threads first.",
     );
   }
-  const maxBytes = options.maxBytes ?? Infinity;
+  const maxBytes = options.maxBytes ?? defaultMaxBytes();
   return new NativeBackend(new Engine(binding, threads, maxBytes), maxBytes);
 }
 
@@ -104,6 +104,7 @@ export class NativeBackend implements Backend {
         "NF_UNSUPPORTED",
       );
     }
+    this.engine.begin();
     entry.run(this.engine, call);
   }
 

@@ -69,6 +69,11 @@ export class Engine {
     this.binding.read(this.id, handle, offset, into);
   }
 
+  /** Begins a call: whatever one that was given up had appended is forgotten. */
+  begin(): void {
+    this.attributes = 0;
+  }
+
   /** Appends an attribute to the next call: a whole number that Rust finds in `call.attributes`, in order. */
   attr(value: number): void {
     this.words[HEADER + this.attributes++] = value;

@@ -1,3 +1,4 @@
+import { totalmem } from "node:os";
 import { OptionError } from "@nf/core";
 
 /** Options of the native backend. */
@@ -8,8 +9,24 @@ export interface NativeOptions {
    * and no later one can have more.
    */
   readonly threads?: number;
-  /** Most bytes that all live buffers together may take; default: what the machine gives. */
+  /**
+   * Most bytes that all live buffers together may take; default: the machine's memory, or what this process may have of
+   * it where that is less.
+   */
   readonly maxBytes?: number;
+}
+
+/**
+ * The limit where none is asked for: the machine's memory in bytes, or what the process is held to (a container's limit)
+ * where that is less. Without a limit a system that promises more than it has would end the process instead.
+ *
+ * @param constrained what the process is held to; 0, or more than the machine has, where it is not
+ */
+export function defaultMaxBytes(
+  constrained: number = process.constrainedMemory?.() ?? 0,
+  total: number = totalmem(),
+): number {
+  return constrained > 0 ? Math.min(constrained, total) : total;
 }
 
 const KNOWN: readonly string[] = ["threads", "maxBytes"] satisfies readonly (keyof NativeOptions)[];

@@ -1,10 +1,12 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
-import { type Backend, makeView, NanoFluxError, program, scalar as s } from "@nf/core";
+import { type Backend, type BackendBuffer, makeView, NanoFluxError, program, scalar as s } from "@nf/core";
 import { afterEach, describe, expect, it } from "vitest";
 import { loadBinding } from "../src/binding.ts";
 import { createBackend, native } from "../src/index.ts";
+import { defaultMaxBytes } from "../src/options.ts";
 import { missing } from "./built.ts";
 import { blank, download, run, runMap, upload } from "./helper.ts";
 
@@ -37,6 +39,13 @@ it("refuses unknown options and values out of their domain, with or without a bi
       expect.objectContaining({ code: "NF_OPTION", message: expect.stringMatching(message) }),
     );
   }
+});
+
+it("limits itself to what the process may have, and to what the machine has", () => {
+  expect(defaultMaxBytes(0, 100)).toBe(100);
+  expect(defaultMaxBytes(40, 100)).toBe(40);
+  expect(defaultMaxBytes(2 ** 63, 100)).toBe(100);
+  expect(defaultMaxBytes(undefined, 100)).toBeLessThanOrEqual(100);
 });
 
 describe.skipIf(missing !== undefined)("native backend", () => {
@@ -113,6 +122,32 @@ describe.skipIf(missing !== undefined)("native backend", () => {
       backend.free(kept);
       backend.free(small);
     }
+  });
+
+  it("keeps to the machine's memory where no limit is given, 100 times of 100", async () => {
+    const limit = defaultMaxBytes();
+    expect(limit).toBeLessThanOrEqual(totalmem());
+    const backend = await open();
+    const most = backend.capabilities.maxBufferBytes;
+    expect(most).toBe(Math.min(limit, 2 ** 32));
+    // Untouched memory is promised, not used. Where a system promises no more than it has, it refuses earlier.
+    const kept: BackendBuffer[] = [];
+    const fill = (): void => {
+      for (;;) kept.push(backend.allocate(most));
+    };
+    expect(fill).toThrow(expect.objectContaining({ code: "NF_OUT_OF_MEMORY" }));
+    expect(kept.length).toBeGreaterThan(0);
+    expect(kept.length * most).toBeLessThanOrEqual(limit);
+    for (let round = 0; round < 100; round++) {
+      expect(() => backend.allocate(most)).toThrow(
+        expect.objectContaining({ code: "NF_OUT_OF_MEMORY", requestedBytes: most }),
+      );
+    }
+    backend.free(kept.pop() as BackendBuffer);
+    const x = upload(backend, "f32", [2], [1, 2]);
+    runMap(backend, inc, [x], [x]);
+    expect(download(backend, x)).toEqual([2, 3]);
+    for (const buffer of kept) backend.free(buffer);
   });
 
   it("turns panics into errors, on this thread and on others of the pool, and goes on", async () => {
@@ -212,6 +247,43 @@ describe.skipIf(!built)("a process with the built package", () => {
       console.log(await x.mul(x).sum().item());
     `);
     expect(stdout.trim()).toBe("400000");
+    expect(status).toBe(0);
+  });
+
+  const hasPrlimit = process.platform === "linux" && spawnSync("prlimit", ["--version"]).status === 0;
+  if (!hasPrlimit) console.warn("skipped: little address space; prlimit is not there");
+  it.skipIf(!hasPrlimit)("goes on where an allocation fails in the middle of a kernel", () => {
+    const { status, stdout, stderr } = inNode(`
+      import { spawnSync } from "node:child_process";
+      import { readFileSync } from "node:fs";
+      import { native } from ${JSON.stringify(dist)};
+      import { contiguousView, makeView } from "@nf/core";
+      const backend = await native({ threads: 2 });
+      const shape = [1, 1, 12000, 12000];
+      const one = backend.allocate(4);
+      backend.write(one, 0, new Uint8Array(4));
+      const out = backend.allocate(12000 * 12000 * 4);
+      const pads = [[0, 0], [0, 0]];
+      const pool = (size, result) => backend.execute({
+        kernel: "pool", params: [], buffers: [one, result],
+        inputs: [makeView(one, "f32", size, [0, 0, 0, 0], 0)], outputs: [contiguousView(result, "f32", size)],
+        attributes: {
+          pass: "forward", kind: "mean", kernelSize: [1, 1], stride: [1, 1], dilation: [1, 1], padding: pads,
+          countedPadding: pads, countIncludePad: true,
+        },
+      });
+      const used = Number(/VmSize:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) * 1024;
+      const limit = used + (400 << 20);
+      const { status } = spawnSync("prlimit", ["--pid", String(process.pid), "--as=" + limit + ":" + limit]);
+      const codes = new Set();
+      for (let i = 0; i < 20; i++) {
+        try { pool(shape, out); codes.add("none"); } catch (error) { codes.add(error.code); }
+        pool([1, 1, 20, 20], out);
+      }
+      console.log(status, [...codes].join());
+    `);
+    expect(stderr).toBe("");
+    expect(stdout.trim()).toBe("0 NF_OUT_OF_MEMORY");
     expect(status).toBe(0);
   });
 

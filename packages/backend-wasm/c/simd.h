@@ -242,7 +242,9 @@ INLINE f32x4 circle4(f32x4 x, i32 shift, u32 function) {
   quadrant += shift;
   f32x4 z = r * r;
   f32x4 value = select4((quadrant & 1) != 0, cos_part4(z), sin_part4(r, z));
-  return as_f32(as_i32(value) ^ ((quadrant & 2) << 30));
+  value = as_f32(as_i32(value) ^ ((quadrant & 2) << 30));
+  // Adding up loses the sign of -0.
+  return shift == 0 ? select4(x == 0.0f, x, value) : value;
 }
 INLINE f32x4 sin4(f32x4 x) { return circle4(x, 0, MATH_SIN); }
 INLINE f32x4 cos4(f32x4 x) { return circle4(x, 1, MATH_COS); }

@@ -145,9 +145,13 @@ export async function compareBackends(
   checkNumber("compareBackends", "examples", examples, 1);
   if (options.families !== undefined) checkArray("compareBackends", "families", options.families);
   const rows = rowsOf(options.families);
-  const a = await makeA();
-  const b = await makeB();
+  // What was made is ended, also where the second function gives no backend.
+  const made: Backend[] = [];
   try {
+    const a = await makeA();
+    made.push(a);
+    const b = await makeB();
+    made.push(b);
     const found = new Map<string, ComparisonRow>();
     for (const row of rows) await compareRow(a, b, row, seed, found);
     const graphs = fc.sample(anyGraph, { seed, numRuns: examples });
@@ -163,8 +167,7 @@ export async function compareBackends(
       graphs: { count: graphs.length, worstNmse: Math.max(0, ...errors) },
     };
   } finally {
-    await a.dispose();
-    await b.dispose();
+    for (const backend of made) await backend.dispose();
   }
 }
 

@@ -81,7 +81,7 @@ export interface Edge {
 /**
  * How closely results must agree.
  * - `exact`: what float64 gives, rounded to the dtype, zeros with their sign: movement, comparison, integers, selection.
- * - `rounded`: one function of one element, within the relative error of the dtype.
+ * - `rounded`: one function of one element, within the relative error of the dtype, zeros with their sign.
  * - `summed`: several terms meet. Beside the relative error each element may miss by a few times what it moves when its
  *   operands are rounded otherwise.
  * - `composed`: the same, and wider for 16-bit floats, which are rounded between kernels.
@@ -107,7 +107,7 @@ export interface Row {
   /** Highest order of derivative that is looked at. */
   readonly order: 0 | 1 | 2;
   readonly tolerance: Tolerance;
-  /** Of an `exact` row: platforms give a zero either sign, and the row says why. */
+  /** Of an `exact` or `rounded` row: platforms give a zero either sign, and the row says why. */
   readonly eitherZero?: boolean;
   readonly instances: readonly Instance[];
   /** Instances beyond the blocks and tiles that kernels cut their work into; they become a row of their own. */

@@ -17,6 +17,7 @@ import { transferChecks } from "./checks/transfer.ts";
 import { transformChecks } from "./checks/transforms.ts";
 import { valueShapeChecks } from "./checks/value-shapes.ts";
 import { kernelChecks } from "./kernels/checks.ts";
+import { longRowChecks } from "./kernels/long-lines.ts";
 import { LEVELS, type Level } from "./model.ts";
 import type { ModelTrace } from "./traces/trace.ts";
 
@@ -52,6 +53,7 @@ export function planChecks({
       ...gradientChecks(row),
       ...(row.fixed === true ? [] : [propertyCheck(row)]),
     ]),
+    ...longRowChecks(),
     ...fusedChecks(rows),
     ...transformChecks(),
     ...valueShapeChecks(),
@@ -86,6 +88,14 @@ export function planChecks({
   return plan;
 }
 
+/** Reasons to skip, all before the first check runs or is registered: what is no reason is told at once. */
+export function skipReasons(
+  plan: ReadonlyMap<string, readonly Check[]>,
+  skip: (check: Check) => string | undefined,
+): ReadonlyMap<Check, string | undefined> {
+  return new Map([...plan.values()].flat().map((check) => [check, skip(check)]));
+}
+
 /** A factor for what no check is about would widen nothing, and be missed where it was meant. */
 function checkWidened(widen: Widen, all: ReadonlyMap<string, readonly Check[]>): void {
   const subjects = [...all.values()].flatMap((checks) => checks.map(({ subject }) => subject));
@@ -93,12 +103,12 @@ function checkWidened(widen: Widen, all: ReadonlyMap<string, readonly Check[]>):
   const unknown = Object.keys(widen).find((name) => !known.has(name));
   if (unknown === undefined) return;
   const near = nearest(unknown, known);
-  const choices = near.length === 0 ? `one of the families ${[...all.keys()].join(", ")}` : near.join(", ");
+  const advice =
+    near.length === 0
+      ? `Name an operation, one of the families ${[...all.keys()].join(", ")}, or * for all.`
+      : `Near it are ${near.join(", ")}; * is for all.`;
   throw new OptionError(
-    `widen: there is no operation, kernel or family "${unknown}" whose tolerance could be wider. ` +
-      (near.length === 0
-        ? `Name an operation, ${choices}, or * for all.`
-        : `Near it are ${choices}; * is for all.`),
+    `widen: there is no operation, kernel or family "${unknown}" whose tolerance could be wider. ${advice}`,
   );
 }
 

@@ -2,7 +2,7 @@ import { type Backend, OptionError, use } from "@nf/core";
 import { checkFunction, show } from "./arguments.ts";
 import type { Check, CreateBackend } from "./check.ts";
 import { type Settings, type SuiteOptions, settingsOf } from "./options.ts";
-import { planChecks } from "./plan.ts";
+import { planChecks, skipReasons } from "./plan.ts";
 import type { FamilyScore, Reasoned, Scorecard } from "./scorecard.ts";
 import { describeError, Session } from "./session.ts";
 import { measureSpeed } from "./speed.ts";
@@ -62,8 +62,7 @@ export async function runConformance(
   const settings = settingsOf("runConformance", createBackend, options, ["speed", "onProgress", "signal"]);
   checkRun(options);
   const plan = planChecks(settings);
-  // All before the first check runs: what is no reason is told at once.
-  const reasons = new Map([...plan.values()].flat().map((check) => [check, settings.skip(check)]));
+  const reasons = skipReasons(plan, settings.skip);
   const total = [...plan.values()].reduce((sum, checks) => sum + checks.length, 0);
   const started = milliseconds();
   const name = await nameOf(settings.createBackend);

@@ -2,7 +2,7 @@ import { OptionError } from "@nf/core";
 import { checkFunction, show } from "./arguments.ts";
 import { type Check, type CreateBackend, widening } from "./check.ts";
 import { type SuiteOptions, settingsOf } from "./options.ts";
-import { planChecks } from "./plan.ts";
+import { planChecks, skipReasons } from "./plan.ts";
 import { Session } from "./session.ts";
 
 /** What the suite needs of a test runner: vitest's, jest's and node:test's `describe` and `it` are such functions. */
@@ -43,8 +43,7 @@ export function conformance(createBackend: CreateBackend, options: ConformanceOp
   const { describe, it, onNotApplicable } = options;
   checkRunner(options);
   const plan = planChecks(settings);
-  // All before any is registered: what is no reason ends the call and leaves nothing half registered.
-  const reasons = new Map([...plan.values()].flat().map((check) => [check, settings.skip(check)]));
+  const reasons = skipReasons(plan, settings.skip);
   for (const [family, checks] of plan) {
     describe(family, () => {
       const session = new Session(settings);

@@ -1,6 +1,7 @@
 import * as core from "@nf/core";
 import { describe, expect, it } from "vitest";
 import { allRows } from "../src/cases/index.ts";
+import { RANGED } from "../src/cases/ranges.ts";
 import { planChecks } from "../src/plan.ts";
 
 /** Exported functions that compute nothing: types of error, the backend kit, memory, tools. */
@@ -105,6 +106,11 @@ describe("every exported operation of core has a case", () => {
     expect([...covered, ...NOT_OPERATIONS].filter((name) => !exported.includes(name))).toEqual([]);
     expect(NOT_OPERATIONS.filter((name) => covered.has(name))).toEqual([]);
     expect(new Set(NOT_OPERATIONS).size).toBe(NOT_OPERATIONS.length);
+  });
+
+  it.each(RANGED)("looks at %s over its range", (op) => {
+    const labels = rows.filter((row) => row.op === op).flatMap(({ instances }) => instances);
+    expect(labels.some(({ label }) => label.startsWith("over its range"))).toBe(true);
   });
 
   it("has a property check for each row, and gradients for at least 100 operations", () => {

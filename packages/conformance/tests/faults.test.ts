@@ -3,10 +3,12 @@ import type { Backend } from "@nf/core";
 import { describe, expect, it } from "vitest";
 import { type RunOptions, runConformance, type Scorecard } from "../src/index.ts";
 import * as accumulate from "./planted/accumulate.ts";
+import * as backward from "./planted/backward.ts";
 import * as integers from "./planted/integers.ts";
 import * as kernels from "./planted/kernels.ts";
 import * as memory from "./planted/memory.ts";
 import * as precision from "./planted/precision.ts";
+import * as zeros from "./planted/zeros.ts";
 
 /** A fault, and the checks that must find it. */
 type Case = readonly [fault: string, plant: (wrapped: Backend) => Backend, family: string, checks: RegExp];
@@ -58,6 +60,30 @@ const CASES: readonly Case[] = [
     /^softmax equals .*softmax$/,
   ],
   ["a fused gradient that is off", kernels.fusedBackwardWrong, "fused", /^norm equals .*layerNorm$/],
+  ...(
+    [
+      ["conv", /^conv equals .*conv1d$/],
+      ["pool", /^pool equals .*avgPool2d$/],
+      ["softmax", /^softmax equals .*softmax$/],
+      ["norm", /^norm equals .*layerNorm$/],
+      ["attention", /^attention equals .*Attention$/],
+      ["rope", /^rope equals .*rope$/],
+      ["crossEntropy", /^crossEntropy equals .*crossEntropy$/],
+      ["embeddingGrad", /^embeddingGrad equals .*embedding$/],
+    ] as const
+  ).flatMap(([kernel, checks]): Case[] => [
+    [`16-bit gradients of ${kernel} that are zeros`, backward.noHalfGradient(kernel), "fused", checks],
+    [`bf16 gradients of ${kernel} that are zeros`, backward.noBfloatGradient(kernel), "fused", checks],
+  ]),
+  [
+    "a wrong softmax whose backward is declined",
+    backward.forwardOnlyWrong,
+    "fused",
+    /^softmax equals .*softmax$/,
+  ],
+  ["softmax of bf16 declared and declined", backward.bfloatDeclined, "fused", /^softmax takes calls/],
+  ["steps over many tensors that are lost in i8", backward.noByteSteps, "fused", /^mapMany equals/],
+  ["steps that write before all is read", backward.writesEarly, "fused", /^mapMany equals/],
   ["a scan of one block only", kernels.onlyFirstBlock("scan"), "scan", /^cumsum beyond a block f32/],
   ["a sort of one block only", kernels.onlyFirstBlock("sort"), "scan", /^sort.* beyond a block f32/],
   ["a gather of one block only", kernels.onlyFirstBlock("gather"), "index", /^gather beyond a block i32/],
@@ -110,6 +136,15 @@ const CASES: readonly Case[] = [
   ["softmax without its maximum taken off", precision.softmaxOfRaw, "softmax", /^softmax edges/],
   ["exp that is off by 2e-6", precision.coarseExp, "unary", /^exp f32/],
   ["zeros that lose their sign", precision.unsignedZeros, "index", /^gather f32/],
+  ["a root that loses the sign of zero", zeros.functionsUnsigned, "unary", /^sqrt f32/],
+  ["a product that loses the sign of zero", zeros.functionsUnsigned, "binary", /^mul f32/],
+  ["functions that lose the sign of zero", zeros.functionsUnsigned, "kernels", /^map: every scalar.* f32/],
+  ["functions of zeros without sign", zeros.functionsUnsigned, "kernels", /^map: functions of f32/],
+  ["a sort that loses the sign of zero", zeros.sortUnsigned, "kernels", /^sort of f32/],
+  ["positions of nine bits", zeros.shortPositions, "kernels", /^argReduce: a line of/],
+  ["an order of sixteen bits", zeros.shortOrder, "kernels", /^sort: a line of/],
+  ["products of f16 cut off", zeros.productsCut, "kernels", /^matmul of f16, views/],
+  ["products of bf16 cut off", zeros.productsCut, "kernels", /^matmul of bf16, views/],
   ["buffers that are never freed", memory.leakedBuffer, "faults", /^buffers that are freed/],
   ["reads that share their memory", memory.staleAlias, "transfer", /^writes and reads are copies/],
   ["reads that ignore their offset", memory.readOffsetIgnored, "transfer", /^bytes of odd sizes/],
@@ -146,6 +181,22 @@ describe("faults planted in a backend", () => {
       expect(message).toContain(family);
       expect(seed).toBe(card.seed);
     }
+  });
+
+  it("a backend that has no backward of its own passes", { timeout: 120_000 }, async () => {
+    const card = await run(backward.forwardOnly, {
+      families: ["fused"],
+      skip: ({ name }) =>
+        /its decomposition, (?!.*beyond)[^,]*$|takes calls/.test(name) ? undefined : "not about passes",
+    });
+    const [{ failures, notApplicables }] = card.families as [Scorecard["families"][number]];
+    expect(failures).toEqual([]);
+    expect(card.passed).toBeGreaterThan(20);
+    // A transposed convolution is the backward of a plain one.
+    expect(notApplicables.map(({ check }) => check)).toEqual([
+      "conv equals its decomposition, convTranspose1d",
+      "conv equals its decomposition, convTranspose2d",
+    ]);
   });
 
   it("a backend without faults passes the same checks", { timeout: 120_000 }, async () => {

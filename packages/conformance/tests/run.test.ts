@@ -1,5 +1,5 @@
 import { cpu } from "@nf/backend-cpu";
-import { BackendDecorator } from "@nf/core";
+import { type Backend, BackendDecorator } from "@nf/core";
 import { describe, expect, it } from "vitest";
 import {
   compareBackends,
@@ -9,6 +9,7 @@ import {
   runConformance,
   supportMatrix,
 } from "../src/index.ts";
+import { replaced } from "./planted/host.ts";
 import { fusedSoftmaxWrong } from "./planted/kernels.ts";
 
 const few = { examples: 5, families: ["select"] } as const;
@@ -231,6 +232,19 @@ describe("two backends", () => {
       { families: ["nothing"] },
     );
     await expect(wrong).rejects.toThrow(/no family "nothing".*unary/);
+  });
+
+  it("are both ended where the second is none", async () => {
+    const ended: string[] = [];
+    const first = replaced(await cpu(), (inner) => ({
+      dispose: async () => {
+        ended.push("first");
+        await inner.dispose();
+      },
+    }));
+    for (const second of [() => Promise.reject(new Error("no second")), () => ({}) as Backend])
+      await expect(compareBackends(() => first, second)).rejects.toThrow(/no second|createB/);
+    expect(ended).toEqual(["first", "first"]);
   });
 
   it("have a matrix of what they compute and how", async () => {

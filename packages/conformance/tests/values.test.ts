@@ -56,6 +56,11 @@ describe("comparing values", () => {
     expect(allowed("summed", "f32", 1000).absolute).toBeCloseTo(1.3e-3, 9);
     expect(allowed("composed", "f32", 1).relative).toBe(1.3e-6);
     expect(allowed("composed", "f16", 1).relative).toBeCloseTo(4e-3, 9);
+    // What is exact stays so.
+    expect(allowed("exact", "f32", 1, 3)).toEqual(none);
+    // A single kernel rounds: being off by a step is too much.
+    expect(allowed("rounded", "f16", 1).relative).toBeCloseTo(2 ** -11 + 1.3e-6, 12);
+    expect(allowed("summed", "bf16", 0).relative).toBeCloseTo(2 ** -8 + 1.3e-6, 12);
     expect(allowedRoundings("summed", "f16", 2)).toBe(2 ** -23);
     expect(allowedRoundings("composed", "f16", 2)).toBe(2 ** -8);
     expect(allowedRoundings("exact", "f32", 2)).toBe(0);

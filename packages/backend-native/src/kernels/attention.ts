@@ -1,14 +1,14 @@
 import type { AttentionCall } from "@nf/core";
 import { SINGLES } from "../capabilities.ts";
 import type { KernelEntry } from "../context.ts";
-import { KERNEL } from "./numbers.ts";
+import { codeOf, KERNEL, PASSES } from "./numbers.ts";
 
 /** The `attention` kernel (attention.rs). */
 export const attention: KernelEntry<AttentionCall> = {
   dtypes: SINGLES,
   run: (engine, call) => {
     const { pass, causal, mask } = call.attributes;
-    engine.attr(pass === "backward" ? 1 : 0);
+    engine.attr(codeOf(PASSES, pass, "attention: pass"));
     engine.attr(causal ? 1 : 0);
     engine.attr(mask ? 1 : 0);
     engine.run(KERNEL.attention, call);

@@ -1,6 +1,6 @@
 import { DTYPE_NAMES, type GatherCall, type ScatterCall } from "@nf/core";
 import type { KernelEntry } from "../context.ts";
-import { KERNEL } from "./numbers.ts";
+import { codeOf, KERNEL } from "./numbers.ts";
 
 /** The `gather` kernel (gather.rs). */
 export const gather: KernelEntry<GatherCall> = {
@@ -19,7 +19,7 @@ export const scatter: KernelEntry<ScatterCall> = {
   dtypes: DTYPE_NAMES,
   run: (engine, call) => {
     engine.attr(call.attributes.axis);
-    engine.attr(MODES[call.attributes.mode]);
+    engine.attr(codeOf(MODES, call.attributes.mode, "scatter: mode"));
     engine.run(KERNEL.scatter, call);
   },
 };

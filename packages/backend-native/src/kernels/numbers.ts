@@ -1,3 +1,20 @@
+import { BackendError } from "@nf/core";
+
+/**
+ * The number that a table gives a name.
+ *
+ * @throws BackendError for a name that is not in it
+ */
+export function codeOf<K extends string>(table: Readonly<Record<K, number>>, name: K, what: string): number {
+  if (Object.hasOwn(table, name)) return table[name];
+  throw new BackendError(
+    `native: ${what} must be ${Object.keys(table).join(", ")}; got ${String(name)}. Correct the call.`,
+  );
+}
+
+/** Numbers of the passes of kernels that have one backward pass. */
+export const PASSES = { forward: 0, backward: 1 } as const;
+
 /** Numbers of kernels, as in `Kernel` of crates/kernels/src/call.rs. */
 export const KERNEL = {
   map: 0,

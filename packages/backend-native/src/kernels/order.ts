@@ -1,7 +1,7 @@
 import { DTYPE_NAMES, type ScanCall, type SortCall } from "@nf/core";
 import { NUMBERS } from "../capabilities.ts";
 import type { KernelEntry } from "../context.ts";
-import { KERNEL } from "./numbers.ts";
+import { codeOf, KERNEL } from "./numbers.ts";
 
 /** Numbers of scan.rs. */
 const KINDS = { sum: 0, prod: 1, max: 2 } as const;
@@ -11,7 +11,7 @@ export const scan: KernelEntry<ScanCall> = {
   dtypes: NUMBERS,
   run: (engine, call) => {
     const { kind, axis, reverse } = call.attributes;
-    engine.attr(KINDS[kind]);
+    engine.attr(codeOf(KINDS, kind, "scan: kind"));
     engine.attr(axis);
     engine.attr(reverse ? 1 : 0);
     engine.run(KERNEL.scan, call);

@@ -2,13 +2,15 @@ import type { ConvCall, PoolCall, Support, WindowAttributes } from "@nf/core";
 import { SINGLES } from "../capabilities.ts";
 import type { KernelEntry } from "../context.ts";
 import type { Engine } from "../engine.ts";
-import { KERNEL } from "./numbers.ts";
+import { codeOf, KERNEL, PASSES } from "./numbers.ts";
 
 /** The passes, numbered as in conv.rs. */
-const PASSES = { forward: 0, inputGrad: 1, weightGrad: 2 } as const satisfies Record<
+const CONV_PASSES = { forward: 0, inputGrad: 1, weightGrad: 2 } as const satisfies Record<
   ConvCall["attributes"]["pass"],
   number
 >;
+/** Kinds of pooling, numbered as in pool.rs. */
+const POOLS = { max: 0, mean: 1 } as const satisfies Record<PoolCall["attributes"]["kind"], number>;
 /** Most spatial dimensions of a convolution or pooling in Rust. */
 const MOST_SPATIAL = 3;
 
@@ -18,7 +20,7 @@ export const conv: KernelEntry<ConvCall> = {
   supports: supportsWindows,
   run: (engine, call) => {
     const { attributes } = call;
-    engine.attr(PASSES[attributes.pass]);
+    engine.attr(codeOf(CONV_PASSES, attributes.pass, "conv: pass"));
     engine.attr(attributes.groups);
     for (let axis = 0; axis < attributes.stride.length; axis++) writeWindow(engine, attributes, axis);
     engine.run(KERNEL.conv, call);
@@ -31,8 +33,8 @@ export const pool: KernelEntry<PoolCall> = {
   supports: supportsWindows,
   run: (engine, call) => {
     const { attributes } = call;
-    engine.attr(attributes.pass === "backward" ? 1 : 0);
-    engine.attr(attributes.kind === "mean" ? 1 : 0);
+    engine.attr(codeOf(PASSES, attributes.pass, "pool: pass"));
+    engine.attr(codeOf(POOLS, attributes.kind, "pool: kind"));
     engine.attr(attributes.countIncludePad ? 1 : 0);
     for (let axis = 0; axis < attributes.kernelSize.length; axis++) {
       const [before, after] = attributes.countedPadding[axis] as readonly [number, number];

@@ -16,7 +16,7 @@ const finite: UnarySpec = {
   extremes: false,
   points: [
     [1e4, 1e4, 1],
-    [-1e4, 0, 0],
+    [-1e4, -0, 0],
     [NaN, NaN, NaN],
   ],
 };
@@ -132,14 +132,14 @@ export function activationRows(): readonly Row[] {
       ...around,
       points: [
         [-1e4, -1e4, 1],
-        [1e4, 0, 0],
+        [1e4, -0, 0],
       ],
     }),
     unary("hardSwish", nf.hardSwish, (x) => (x * clamp(x + 3, 0, 6)) / 6, {
       extremes: false,
       domain: { low: -5, high: 5, joints: [-3, 3] },
       points: [
-        [-3, 0, 0],
+        [-3, -0, 0],
         [0, 0, 0.5],
         [4, 4, 1],
       ],

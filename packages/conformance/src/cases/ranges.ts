@@ -121,3 +121,6 @@ const BINARY: Readonly<Record<string, readonly Pair[]>> = {
 export function rangeOfBinary(op: string): readonly Pair[] {
   return BINARY[op] ?? [];
 }
+
+/** Operations that have a range here. */
+export const RANGED: readonly string[] = [...Object.keys(UNARY), ...Object.keys(BINARY)];

@@ -6,23 +6,14 @@ import { checkProperty } from "../checks/property.ts";
 import { anyLayout, LAYOUTS, type Layout } from "../layout.ts";
 import { Source } from "../source.ts";
 import { roundTo } from "../values.ts";
+import { CHOICES, type Choice } from "./choices.ts";
+import { longChecks } from "./long-lines.ts";
 import { formCases, operationCases, parameterCases } from "./map-cases.ts";
 import { layOut } from "./memory.ts";
 import { castCases, randomBitCases, strictCases } from "./number-cases.ts";
-import {
-  argReduceCase,
-  CHOICES,
-  type Choice,
-  epilogueCase,
-  gatherCase,
-  matmulCase,
-  reduceCase,
-  scanCase,
-  scatterCase,
-  sortCase,
-  sumCase,
-} from "./other-cases.ts";
+import { epilogueCase, gatherCase, matmulCase, scatterCase, sortCase } from "./other-cases.ts";
 import { rangeCases } from "./ranges.ts";
+import { argReduceCase, reduceCase, scanCase, sumCase } from "./reduce-cases.ts";
 import { type KernelCase, laidCall, runCase } from "./run.ts";
 import { digits } from "./terms.ts";
 
@@ -375,6 +366,7 @@ export function kernelChecks(): Check[] {
       name: "reduce: sums of 65,536 terms",
       run: longSums,
     },
+    ...longChecks(),
   );
   return checks;
 }

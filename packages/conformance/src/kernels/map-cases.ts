@@ -18,59 +18,68 @@ import { roundTo } from "../values.ts";
 import type { KernelCase, Operand } from "./run.ts";
 import { digits } from "./terms.ts";
 
-const UNARY = [
-  "neg",
-  "abs",
-  "sign",
-  "not",
-  "isNaN",
-  "isInf",
-  "floor",
-  "ceil",
-  "round",
-  "trunc",
-  "sqrt",
-  "exp",
-  "expm1",
-  "log",
-  "log1p",
-  "log2",
-  "sin",
-  "cos",
-  "tan",
-  "asin",
-  "acos",
-  "atan",
-  "sinh",
-  "cosh",
-  "tanh",
-  "asinh",
-  "acosh",
-  "atanh",
-  "erf",
-  "erfc",
-] as const satisfies readonly ScalarOp[];
-const BINARY = [
-  "add",
-  "sub",
-  "mul",
-  "div",
-  "mod",
-  "floorDiv",
-  "pow",
-  "max",
-  "min",
-  "atan2",
-  "and",
-  "or",
-  "xor",
-  "shl",
-  "shr",
-  "eq",
-  "ne",
-  "lt",
-  "le",
-] as const satisfies readonly ScalarOp[];
+/** How many operands each operation takes; 0 for those that are not of values alone and have cases of their own. */
+const OPERANDS: Readonly<Record<ScalarOp, 0 | 1 | 2>> = {
+  const: 0,
+  input: 0,
+  param: 0,
+  coordinate: 0,
+  select: 0,
+  check: 0,
+  stated: 0,
+  cast: 0,
+  bitcast: 0,
+  threefry: 0,
+  neg: 1,
+  abs: 1,
+  sign: 1,
+  not: 1,
+  isNaN: 1,
+  isInf: 1,
+  floor: 1,
+  ceil: 1,
+  round: 1,
+  trunc: 1,
+  sqrt: 1,
+  exp: 1,
+  expm1: 1,
+  log: 1,
+  log1p: 1,
+  log2: 1,
+  sin: 1,
+  cos: 1,
+  tan: 1,
+  asin: 1,
+  acos: 1,
+  atan: 1,
+  sinh: 1,
+  cosh: 1,
+  tanh: 1,
+  asinh: 1,
+  acosh: 1,
+  atanh: 1,
+  erf: 1,
+  erfc: 1,
+  add: 2,
+  sub: 2,
+  mul: 2,
+  div: 2,
+  mod: 2,
+  floorDiv: 2,
+  pow: 2,
+  max: 2,
+  min: 2,
+  atan2: 2,
+  and: 2,
+  or: 2,
+  xor: 2,
+  shl: 2,
+  shr: 2,
+  eq: 2,
+  ne: 2,
+  lt: 2,
+  le: 2,
+};
 /** Operations without any rounding of their own. */
 const EXACT: readonly ScalarOp[] = [
   "neg",
@@ -214,6 +223,7 @@ export function programCase(
       return outputTypes.map((dtype, k) => points.map((results) => stored(dtype, results[k]!)));
     },
     tolerance,
+    signedZeros: true,
     ...(more.alias !== undefined && { alias: more.alias }),
   };
 }
@@ -234,9 +244,9 @@ function operation(op: ScalarOp, compute: ComputeDType, arity: 1 | 2): Program {
 export function operationCases(dtype: DType, shape: readonly number[], source: Source): KernelCase[] {
   const compute = DTYPES[dtype].compute;
   const cases: KernelCase[] = [];
-  const add = (op: ScalarOp, arity: 1 | 2): void => {
+  const add = (op: ScalarOp, arity: 0 | 1 | 2): void => {
     const { takes, gives } = SCALAR_OPS[op];
-    if (!takes.includes(compute)) return;
+    if (arity === 0 || !takes.includes(compute)) return;
     const exact = EXACT.includes(op) || !isFloat(dtype);
     const out = gives === undefined ? dtype : "bool";
     cases.push(
@@ -251,8 +261,7 @@ export function operationCases(dtype: DType, shape: readonly number[], source: S
       ),
     );
   };
-  for (const op of UNARY) add(op, 1);
-  for (const op of BINARY) add(op, 2);
+  for (const [op, operands] of Object.entries(OPERANDS) as [ScalarOp, 0 | 1 | 2][]) add(op, operands);
   return cases;
 }
 

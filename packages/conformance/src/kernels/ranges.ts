@@ -86,5 +86,6 @@ function rangeCase(
     outputs: [{ dtype, values: nd(shape, new Array<number>(shape[0]!).fill(9)) }],
     expected: (given) => [given[0]!.data.map((x, i) => f(x, given[1]?.data[i] ?? 0))],
     tolerance: "rounded",
+    signedZeros: true,
   };
 }

@@ -35,7 +35,7 @@ export interface KernelCase {
    * terms may be much larger than they are.
    */
   readonly movement?: (inputs: readonly Nd[], before: readonly Nd[]) => readonly (readonly number[])[];
-  /** Whether zeros keep their signs: values that are only moved. */
+  /** Whether zeros have the sign of the expected ones: values that are moved, and functions of one element. */
   readonly signedZeros?: boolean;
   /** Input that output number `alias[1]` is written over. */
   readonly alias?: readonly [input: number, output: number];

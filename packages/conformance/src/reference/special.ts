@@ -4,7 +4,8 @@
 
 /** Error function: its Taylor series near 0, the continued fraction of erfc elsewhere. */
 export function erf(x: number): number {
-  if (Number.isNaN(x)) return x;
+  // A zero keeps its sign, which the series would lose.
+  if (Number.isNaN(x) || x === 0) return x;
   if (Math.abs(x) > 2.5) return x < 0 ? erfc(-x) - 1 : 1 - erfc(x);
   let term = x;
   let total = x;

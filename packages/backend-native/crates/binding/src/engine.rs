@@ -69,6 +69,8 @@ impl Engine {
     pub fn register(&mut self, program: usize, words: &[f64]) -> Result<(), String> {
         let decoded = Program::decode(words)?;
         if self.programs.len() <= program {
+            let more = program + 1 - self.programs.len();
+            self.programs.try_reserve(more).map_err(|_| "there is no room for the program")?;
             self.programs.resize_with(program + 1, || None);
         }
         self.programs[program] = Some(decoded);
@@ -87,7 +89,11 @@ impl Engine {
         let attributes = words.list(attributes)?;
         let params = words.list(params)?;
         self.views.clear();
-        for _ in 0..inputs + outputs {
+        let views = inputs.saturating_add(outputs);
+        if self.views.try_reserve(views).is_err() {
+            return Ok(self.out_of_memory(views.saturating_mul(size_of::<View>())));
+        }
+        for _ in 0..views {
             self.views.push(words.view(&self.pool)?);
         }
         let program = match program {
@@ -104,15 +110,18 @@ impl Engine {
         match unsafe { kernels::run(kernel, &call) } {
             Ok(()) => Ok(0),
             Err(kernels::Error::Check(code)) => Ok(code as i32 + 1),
-            Err(kernels::Error::OutOfMemory(bytes)) => {
-                // SAFETY: JavaScript waits for this function, and nothing else looks at the array.
-                if let Some(first) = unsafe { self.words.as_mut() }.first_mut() {
-                    *first = bytes as f64;
-                }
-                Ok(-1)
-            }
+            Err(kernels::Error::OutOfMemory(bytes)) => Ok(self.out_of_memory(bytes)),
             Err(kernels::Error::Invalid(message)) => Err(message),
         }
+    }
+
+    /// Says how many bytes were not to be had; returns what `run` returns then.
+    fn out_of_memory(&mut self, bytes: usize) -> i32 {
+        // SAFETY: JavaScript waits for this function, and nothing else looks at the array.
+        if let Some(first) = unsafe { self.words.as_mut() }.first_mut() {
+            *first = bytes as f64;
+        }
+        -1
     }
 }
 

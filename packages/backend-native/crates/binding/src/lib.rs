@@ -63,7 +63,8 @@ pub fn open(max_bytes: f64, threads: u32, words: Float64Array) -> u32 {
     })
 }
 
-/// Gives all of an engine's memory back.
+/// Gives all of an engine's memory back, and what threads keep for the next call: those of the pool as soon as they look
+/// for work.
 #[napi(catch_unwind)]
 pub fn close(engine: u32) {
     ENGINES.with_borrow_mut(|engines| {
@@ -71,6 +72,7 @@ pub fn close(engine: u32) {
             *slot = None;
         }
     });
+    kernels::release_scratch();
 }
 
 /// Takes another array for the calls of an engine.

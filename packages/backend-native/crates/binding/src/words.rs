@@ -2,6 +2,9 @@
 
 use nanoflux_kernels::{DType, Pool, View, MAX_RANK};
 
+/// Most elements of a view: their bytes, and those of sums over them, are still numbers.
+const MOST: usize = 1 << 48;
+
 /// Reads words one after the other.
 pub struct Words<'a> {
     words: &'a [f64],
@@ -22,7 +25,14 @@ impl<'a> Words<'a> {
 
     #[inline]
     pub fn count(&mut self) -> Result<usize, String> {
-        Ok(self.next()? as usize)
+        let word = self.next()?;
+        let count = word as usize;
+        // Neither NaN, which an unknown name would have become, nor a fraction.
+        if count as f64 == word {
+            Ok(count)
+        } else {
+            Err(format!("{word} is no count"))
+        }
     }
 
     /// So many words as they are.
@@ -43,15 +53,20 @@ impl<'a> Words<'a> {
         if rank > MAX_RANK {
             return Err(format!("{rank} dimensions, at most {MAX_RANK} are possible"));
         }
-        let data = block.data().wrapping_add(offset * dtype.bytes());
+        let data = block.data().wrapping_add(offset.wrapping_mul(dtype.bytes()));
         let mut shape = [0; MAX_RANK];
-        for (to, &size) in shape.iter_mut().zip(self.list(rank)?) {
-            *to = size as usize;
+        let mut elements = 1usize;
+        for to in &mut shape[..rank] {
+            *to = self.count()?;
+            elements = elements.checked_mul(*to).filter(|&size| size <= MOST).ok_or("a view has too many elements")?;
         }
         let mut view = View::dense(dtype, data, &shape[..rank]);
         if !contiguous {
             for (to, &stride) in view.strides.iter_mut().zip(self.list(rank)?) {
                 *to = stride as isize;
+                if *to as f64 != stride {
+                    return Err(format!("{stride} is no stride"));
+                }
             }
             view.update();
         }

@@ -61,7 +61,7 @@ pub unsafe fn arg_reduce(call: &Call) -> Result<(), Error> {
             unsafe { *to.get().add(group) = position };
         }
     });
-    target.store(output, call.threads);
+    target.store(output, call.threads)?;
     Ok(())
 }
 

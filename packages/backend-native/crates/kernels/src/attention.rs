@@ -39,10 +39,8 @@ impl Operand {
         Ok(Operand { dense: Some(dense), data, strides: [strides[0], strides[1], strides[2], strides[3]] })
     }
 
-    unsafe fn store(self, view: &View, threads: usize) {
-        if let Some(dense) = self.dense {
-            dense.store(view, threads);
-        }
+    unsafe fn store(self, view: &View, threads: usize) -> Result<(), Error> {
+        self.dense.map_or(Ok(()), |dense| dense.store(view, threads))
     }
 
     /// The rows from `row` of one head.
@@ -283,8 +281,8 @@ pub unsafe fn attention(call: &Call) -> Result<(), Error> {
         }
     });
     fault.result()?;
-    to.store(&call.outputs[0], threads);
-    sums.store(&call.outputs[1], threads);
+    to.store(&call.outputs[0], threads)?;
+    sums.store(&call.outputs[1], threads)?;
     Ok(())
 }
 
@@ -353,8 +351,8 @@ unsafe fn backward(call: &Call, masked: usize) -> Result<(), Error> {
         }
     });
     fault.result()?;
-    dq.store(&call.outputs[0], threads);
-    dk.store(&call.outputs[1], threads);
-    dv.store(&call.outputs[2], threads);
+    dq.store(&call.outputs[0], threads)?;
+    dk.store(&call.outputs[1], threads)?;
+    dv.store(&call.outputs[2], threads)?;
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Calls, and the table of kernels.
 
+use crate::check::check;
 use crate::program::Program;
 use crate::space::View;
 use crate::{arg_reduce, attention, conv, gather, map, matmul, pool, reduce, rows, scan, sort, tokens};
 
 /// Why a call could not be done.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Error {
     /// A check of a program failed, with its code.
     Check(u32),
@@ -38,7 +39,7 @@ impl<'a> Call<'a> {
 
     /// The attributes from `first`, as a list of so many counts.
     pub fn list(&self, first: usize, count: usize) -> Result<Vec<usize>, Error> {
-        let values = self.attributes.get(first..first + count);
+        let values = self.attributes.get(first..first.saturating_add(count));
         let values = values.ok_or_else(|| Error::Invalid("attributes are missing".into()))?;
         Ok(values.iter().map(|&value| value as usize).collect())
     }
@@ -116,12 +117,13 @@ impl Kernel {
     }
 }
 
-/// Runs a call.
+/// Runs a call, if it is one that its kernel takes.
 ///
 /// # Safety
 /// Each position of each view lies in memory that lives until the call returns and that nobody else writes to. An output
 /// equals an input or overlaps none, outputs do not overlap each other, and each output holds every position once.
 pub unsafe fn run(kernel: Kernel, call: &Call) -> Result<(), Error> {
+    check(kernel, call)?;
     match kernel {
         Kernel::Map => map::map(call),
         Kernel::MapMany => map::map_many(call),

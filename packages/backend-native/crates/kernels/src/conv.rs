@@ -25,7 +25,7 @@ struct Sizes {
 impl Sizes {
     fn new(call: &Call, x: &View, weight: &View, out: &View) -> Result<Sizes, Error> {
         let window = Window::new(call, 2, 4, x, out, &weight.shape()[2..])?;
-        let groups = call.attribute(1).max(1);
+        let groups = call.attribute(1);
         Ok(Sizes {
             batch: x.shape[0],
             groups,
@@ -191,7 +191,8 @@ pub unsafe fn conv(call: &Call) -> Result<(), Error> {
     let sizes = match pass {
         0 => Sizes::new(call, first, second, result)?,
         1 => Sizes::new(call, result, second, first)?,
-        _ => Sizes::new(call, second, result, first)?,
+        2 => Sizes::new(call, second, result, first)?,
+        _ => return Err(Error::Invalid(format!("pass {pass} does not exist"))),
     };
     let threads = call.threads;
     let a = Dense::load(first, threads)?;
@@ -207,7 +208,7 @@ pub unsafe fn conv(call: &Call) -> Result<(), Error> {
         1 => input_gradient(&sizes, a_data, b_data, c_data, threads)?,
         _ => weight_gradient(&sizes, a_data, b_data, c_data, threads)?,
     }
-    to.store(result, threads);
+    to.store(result, threads)?;
     Ok(())
 }
 
@@ -223,7 +224,7 @@ unsafe fn forward(
     let (depth, pixels) = (sizes.depth(), sizes.pixels);
     let parts = parts_of(sizes.batch, 1);
     parallel(threads, parts, sizes.work(), |part| {
-        let memory = match Scratch::new::<f32>(if sizes.is_pointwise() { 0 } else { depth * pixels }) {
+        let memory = match Scratch::new::<f32>(if sizes.is_pointwise() { 0 } else { depth.saturating_mul(pixels) }) {
             Ok(memory) => memory,
             Err(error) => return fault.error(error),
         };
@@ -272,7 +273,7 @@ unsafe fn input_gradient(
     let (depth, pixels) = (sizes.depth(), sizes.pixels);
     let parts = parts_of(sizes.batch, 1);
     parallel(threads, parts, sizes.work(), |part| {
-        let memory = match Scratch::new::<f32>(depth * pixels) {
+        let memory = match Scratch::new::<f32>(depth.saturating_mul(pixels)) {
             Ok(memory) => memory,
             Err(error) => return fault.error(error),
         };
@@ -318,7 +319,7 @@ unsafe fn weight_gradient(
     let partial = Scratch::new::<f32>(parts * length)?;
     let sums = Shared::new(partial.data::<f32>());
     parallel(threads, parts, sizes.work(), |part| {
-        let memory = match Scratch::new::<f32>(if sizes.is_pointwise() { 0 } else { depth * pixels }) {
+        let memory = match Scratch::new::<f32>(if sizes.is_pointwise() { 0 } else { depth.saturating_mul(pixels) }) {
             Ok(memory) => memory,
             Err(error) => return fault.error(error),
         };

@@ -29,7 +29,7 @@ impl Dense {
         let width = register_bytes(view.dtype);
         let copy = Scratch::new::<u64>((view.size * width).div_ceil(8))?;
         let data: *mut u8 = copy.data();
-        let space = Space::new(view.shape(), &[*view], &[], &[], None);
+        let space = Space::new(view.shape(), &[*view], &[], &[], None)?;
         let shared = crate::threads::Shared::new(data);
         let parts = parts_of(view.size, 1 << 14);
         parallel(threads, parts, view.size as f64 * 0.5, |part| {
@@ -65,12 +65,12 @@ impl Dense {
     ///
     /// # Safety
     /// All elements were computed; nobody else writes to the view.
-    pub unsafe fn store(self, view: &View, threads: usize) {
+    pub unsafe fn store(self, view: &View, threads: usize) -> Result<(), Error> {
         if self.copy.is_none() {
-            return;
+            return Ok(());
         }
         let width = register_bytes(view.dtype);
-        let space = Space::new(view.shape(), &[*view], &[], &[], None);
+        let space = Space::new(view.shape(), &[*view], &[], &[], None)?;
         let shared = crate::threads::Shared::new(self.data);
         let parts = parts_of(view.size, 1 << 14);
         parallel(threads, parts, view.size as f64 * 0.5, |part| {
@@ -80,6 +80,7 @@ impl Dense {
                 unsafe { space.put(0, range.start, range.len(), shared.get().add(range.start * width)) }
             }
         });
+        Ok(())
     }
 }
 

@@ -27,18 +27,18 @@ struct Job {
 }
 
 impl Job {
-    fn new(index: &View, moving: &View, fixed: &View, axis: usize, scatters: bool, mode: usize) -> Job {
+    fn new(index: &View, moving: &View, fixed: &View, axis: usize, scatters: bool, mode: usize) -> Result<Job, Error> {
         let mut still = *fixed;
         still.strides[axis] = 0;
         // Not contiguous, whatever it was: its shape is the index's here.
         still.contiguous = false;
-        let space = Space::new(index.shape(), &[*index, *moving, still], &[], &[], None);
+        let space = Space::new(index.shape(), &[*index, *moving, still], &[], &[], None)?;
         let last = space.rank - 1;
-        let strides: Vec<isize> = space.views.iter().map(|view| view.strides[last]).collect();
+        let strides = [0, 1, 2].map(|view: usize| space.views[view].strides[last]);
         let row = if strides == [0, 1, 1] { space.shape[last] } else { 1 };
         let rows = space.size / row;
         let (step, size) = (fixed.strides[axis], fixed.shape[axis]);
-        Job { space, row, rows, dtype: moving.dtype, step, size, scatters, mode }
+        Ok(Job { space, row, rows, dtype: moving.dtype, step, size, scatters, mode })
     }
 
     /// # Safety
@@ -170,7 +170,7 @@ pub unsafe fn gather(call: &Call) -> Result<(), Error> {
         Some(scratch) => View::dense(output.dtype, scratch.data(), output.shape()),
         None => *output,
     };
-    let job = Job::new(index, &target, source, call.attribute(0), false, SET);
+    let job = Job::new(index, &target, source, call.attribute(0), false, SET)?;
     let fault = Fault::default();
     let parts = parts_of(job.rows, 1 + 8192 / job.row);
     let work = job.rows as f64 * (4.0 + 0.2 * job.row as f64);
@@ -180,7 +180,7 @@ pub unsafe fn gather(call: &Call) -> Result<(), Error> {
     });
     fault.result()?;
     if scratch.is_some() {
-        let space = Space::new(output.shape(), &[target, *output], &[], &[], None);
+        let space = Space::new(output.shape(), &[target, *output], &[], &[], None)?;
         let inner = space.inner();
         let (from, to) = (&space.views[0], &space.views[1]);
         for row in 0..space.size / inner {
@@ -202,7 +202,7 @@ pub unsafe fn gather(call: &Call) -> Result<(), Error> {
 pub unsafe fn scatter(call: &Call) -> Result<(), Error> {
     call.expect(2, 1)?;
     let (updates, index, output) = (&call.inputs[0], &call.inputs[1], &call.outputs[0]);
-    let job = Job::new(index, updates, output, call.attribute(0), true, call.attribute(1));
+    let job = Job::new(index, updates, output, call.attribute(0), true, call.attribute(1))?;
     let fault = Fault::default();
     // Scattered rows may meet in one place: parts share columns, so that each place has one writer and one order.
     let parts = parts_of(job.row, 64);

@@ -48,11 +48,6 @@ fn best() -> Level {
     Level::Portable
 }
 
-/// Uses at most this level from here on, in the whole process: for tests of the other paths.
-pub fn force_level(wanted: Level) {
-    LEVEL.store(wanted.min(best()) as u8, Ordering::Relaxed);
-}
-
 /// `unsafe fn name(arguments) = body` defines a function that runs `body::<FMA>(arguments)` compiled for the processor at
 /// hand. `body` is `#[inline(always)]`, as is all that should be vectorised in it; `FMA` says whether multiply-add is one
 /// instruction. The function is as unsafe as its body, and for no other reason.

@@ -2,12 +2,13 @@
 //!
 //! A [`View`] says where elements lie, a [`Call`] what to do with several, [`run`] does it. Whoever makes views answers
 //! for their memory: each position of a view lies in memory that lives as long as the call, and nobody else writes there
-//! meanwhile ([`View::within`] checks the first). All code below relies on that and on core's rule that an output equals
-//! an input or overlaps none.
+//! meanwhile ([`View::within`] checks the first). [`run`] refuses calls whose views do not fit each other. All code below
+//! relies on that and on core's rule that an output equals an input or overlaps none.
 
 mod arg_reduce;
 mod attention;
 mod call;
+mod check;
 mod conv;
 mod dense;
 mod dtype;
@@ -36,8 +37,8 @@ mod window;
 
 pub use call::{run, Call, Error, Kernel};
 pub use dtype::{Compute, DType};
-pub use level::{force_level, level, Level};
+pub use level::{level, Level};
 pub use memory::{Block, Pool, Refusal};
 pub use program::{Instruction, Program, Scalar};
 pub use space::{View, MAX_RANK};
-pub use threads::{parallel, pool_threads, start_pool};
+pub use threads::{parallel, pool_threads, release_scratch, start_pool};

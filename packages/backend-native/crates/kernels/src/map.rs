@@ -1,6 +1,7 @@
 //! map: a program at every point of a space.
 
 use crate::call::{Call, Error};
+use crate::memory::room;
 use crate::program::Program;
 use crate::registers::Registers;
 use crate::space::{Space, View};
@@ -25,16 +26,16 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(program: &'a Program, params: &'a [f64], inputs: &[View], outputs: &[View]) -> Job<'a> {
-        let space = Space::new(outputs[0].shape(), inputs, outputs, &program.axes, None);
-        let over_input: Vec<bool> =
-            outputs.iter().map(|out| inputs.iter().any(|input| input.data == out.data)).collect();
+    fn new(program: &'a Program, params: &'a [f64], inputs: &[View], outputs: &[View]) -> Result<Job<'a>, Error> {
+        let space = Space::new(outputs[0].shape(), inputs, outputs, &program.axes, None)?;
+        let mut over_input = room(outputs.len())?;
+        over_input.extend(outputs.iter().map(|out| inputs.iter().any(|input| input.data == out.data)));
         let passes = program.results.iter().any(|&result| (result as usize) < inputs.len());
         let keep_inputs = passes && outputs.len() > 1 && over_input.contains(&true);
         let cost = program.cost + 0.06 * (inputs.len() + outputs.len()) as f64;
         let parts = parts_of(space.size, (PART_NS / cost).max(512.0) as usize);
         let nanoseconds = space.size as f64 * cost;
-        Job { program, params, space, over_input, keep_inputs, parts, nanoseconds }
+        Ok(Job { program, params, space, over_input, keep_inputs, parts, nanoseconds })
     }
 
     /// # Safety
@@ -85,7 +86,7 @@ impl<'a> Job<'a> {
 /// See [`crate::run`].
 pub unsafe fn map(call: &Call) -> Result<(), Error> {
     let program = call.program(call.inputs.len(), call.outputs.len())?;
-    let job = Job::new(program, call.params, call.inputs, call.outputs);
+    let job = Job::new(program, call.params, call.inputs, call.outputs)?;
     let fault = Fault::default();
     parallel(call.threads, job.parts, job.nanoseconds, |part| {
         // SAFETY: parts have points of their own.
@@ -99,21 +100,21 @@ pub unsafe fn map(call: &Call) -> Result<(), Error> {
 /// # Safety
 /// See [`crate::run`].
 pub unsafe fn map_many(call: &Call) -> Result<(), Error> {
-    let groups = call.attribute(0).max(1);
+    let groups = call.attribute(0);
     let (inputs, outputs) = (call.inputs.len() / groups, call.outputs.len() / groups);
     let program = call.program(inputs, outputs)?;
-    let mut jobs = Vec::with_capacity(groups);
-    let mut first = Vec::with_capacity(groups + 1);
+    let mut jobs = room(groups)?;
+    let mut first = room(groups + 1)?;
     first.push(0);
     for group in 0..groups {
         let ins = &call.inputs[group * inputs..(group + 1) * inputs];
         let outs = &call.outputs[group * outputs..(group + 1) * outputs];
-        let job = Job::new(program, call.params, ins, outs);
+        let job = Job::new(program, call.params, ins, outs)?;
         first.push(first[group] + job.parts);
         jobs.push(job);
     }
     let fault = Fault::default();
-    let nanoseconds = jobs.iter().map(|job| job.nanoseconds).sum();
+    let nanoseconds = jobs.iter().map(|job: &Job| job.nanoseconds).sum();
     parallel(call.threads, first[groups], nanoseconds, |part| {
         let group = first.partition_point(|&begin| begin <= part) - 1;
         // SAFETY: groups have outputs of their own, and parts points of their own.

@@ -260,7 +260,13 @@ pub fn circle<const F: bool>(x: f32, shift: i32) -> f32 {
     let c = madd::<F>(c, z, -0.5);
     let c = madd::<F>(c, z, 1.0);
     let value = if quadrant & 1 != 0 { c } else { s };
-    f32::from_bits(value.to_bits() ^ ((quadrant & 2) as u32) << 30)
+    let value = f32::from_bits(value.to_bits() ^ ((quadrant & 2) as u32) << 30);
+    // Adding up loses the sign of -0.
+    if shift == 0 && x == 0.0 {
+        x
+    } else {
+        value
+    }
 }
 
 #[cfg(test)]

@@ -204,7 +204,7 @@ pub unsafe fn matmul(call: &Call) -> Result<(), Error> {
         _ => whole(&shape, (&a, a_data.cast()), (&b, b_data.cast()), (&c, c_data.cast()), threads),
     }
     if let Some(dense) = c_copy {
-        dense.store(cv, threads);
+        dense.store(cv, threads)?;
     }
     Ok(())
 }

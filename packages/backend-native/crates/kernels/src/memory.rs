@@ -1,4 +1,4 @@
-//! Memory that may be missing: every allocation can fail, and says so.
+//! Memory that may be missing. Whatever a call's sizes decide on is allocated here, and fails with an error.
 
 use std::alloc::{alloc, dealloc, Layout};
 use std::cell::RefCell;
@@ -55,6 +55,15 @@ impl Drop for Block {
     }
 }
 
+/// An empty list with room for so many, or an error where there is none.
+pub fn room<T>(count: usize) -> Result<Vec<T>, Error> {
+    let mut list = Vec::new();
+    match list.try_reserve_exact(count) {
+        Ok(()) => Ok(list),
+        Err(_) => Err(Error::OutOfMemory(count.saturating_mul(size_of::<T>()))),
+    }
+}
+
 /// Buffers by handle: the memory of one backend instance.
 pub struct Pool {
     slots: Vec<Option<Block>>,
@@ -84,7 +93,9 @@ impl Pool {
         if rounded > self.limit - self.live.min(self.limit) {
             return Err(Refusal::Limit);
         }
-        if self.slots.try_reserve(1).is_err() {
+        // Room for giving every buffer back too: `free` allocates nothing.
+        let returns = self.slots.len() + 1 - self.idle.len();
+        if self.slots.try_reserve(1).is_err() || self.idle.try_reserve(returns).is_err() {
             return Err(Refusal::Machine);
         }
         let block = Block::new(bytes).map_err(|_| Refusal::Machine)?;
@@ -126,6 +137,11 @@ thread_local! {
     static KEPT: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Gives back what this thread keeps.
+pub fn forget_scratch() {
+    KEPT.with_borrow_mut(Vec::clear);
+}
+
 /// Memory for the time of a call. It is kept for the next one: fresh pages are slow.
 pub struct Scratch {
     block: Option<Block>,
@@ -158,7 +174,7 @@ impl Drop for Scratch {
         if let Some(block) = self.block.take() {
             KEPT.with_borrow_mut(|blocks| {
                 let kept: usize = blocks.iter().map(Block::bytes).sum();
-                if blocks.len() < 32 && kept + block.bytes() <= MOST_KEPT {
+                if blocks.len() < 32 && kept + block.bytes() <= MOST_KEPT && blocks.try_reserve(1).is_ok() {
                     blocks.push(block);
                 } else if kept > MOST_KEPT / 2 {
                     // Sizes have changed: what lies here is of no use.

@@ -3,6 +3,7 @@
 use crate::call::{Call, Error};
 use crate::dense::Dense;
 use crate::level::multiversion;
+use crate::memory::room;
 use crate::threads::{parallel, part_range, parts_of, Shared};
 use crate::window::{volume, Window, SPATIAL};
 
@@ -12,20 +13,20 @@ struct Spans([Vec<(usize, usize)>; SPATIAL]);
 impl Spans {
     /// Clips windows to an input that reaches from `-before` to `size + after`, counted from the padded input's first
     /// element; `shift` is how far the input proper lies behind that.
-    fn new(window: &Window) -> Spans {
-        Spans([0, 1, 2].map(|axis| {
+    fn new(window: &Window) -> Result<Spans, Error> {
+        let mut spans = [room(window.output[0])?, room(window.output[1])?, room(window.output[2])?];
+        for (axis, list) in spans.iter_mut().enumerate() {
             let (step, before) = (window.dilation[axis], window.before[axis]);
-            (0..window.output[axis])
-                .map(|position| {
-                    let first = position * window.stride[axis];
-                    // Taps that lie before the input, and those up to its end.
-                    let skipped = before.saturating_sub(first).div_ceil(step);
-                    let reach = (window.input[axis] + before).saturating_sub(first).div_ceil(step);
-                    let count = reach.min(window.kernel[axis]).saturating_sub(skipped);
-                    ((first + skipped * step).saturating_sub(before), count)
-                })
-                .collect()
-        }))
+            list.extend((0..window.output[axis]).map(|position| {
+                let first = position * window.stride[axis];
+                // Taps that lie before the input, and those up to its end.
+                let skipped = before.saturating_sub(first).div_ceil(step);
+                let reach = (window.input[axis] + before).saturating_sub(first).div_ceil(step);
+                let count = reach.min(window.kernel[axis]).saturating_sub(skipped);
+                ((first + skipped * step).saturating_sub(before), count)
+            }));
+        }
+        Ok(Spans(spans))
     }
 
     /// Calls `visit(pixel, elements…)` for each window.
@@ -144,13 +145,11 @@ fn is_inside(window: &Window) -> bool {
 /// One plane of maxima, or of their gradients, where [`is_inside`].
 ///
 /// # Safety
-/// `x` has the input's plane; `to` room for the output's, or with a gradient `g` for the input's.
-unsafe fn greatest_plane(window: &Window, x: *const f32, g: Option<*const f32>, to: *mut f32) {
+/// `x` has the input's plane; `to` room for the output's, or with a gradient `g` for the input's. `places` says where each
+/// tap lies.
+unsafe fn greatest_plane(window: &Window, places: &[usize], x: *const f32, g: Option<*const f32>, to: *mut f32) {
     let mut best = [0f32; LONGEST];
     let mut taps = [0u32; LONGEST];
-    // Where each tap lies.
-    let mut places = Vec::with_capacity(volume(window.kernel));
-    elements(window, window.kernel.map(|size| (0, size)), |element| places.push(element));
     let step = window.stride[2];
     let count = window.output[2];
     for oz in 0..window.output[0] {
@@ -159,9 +158,9 @@ unsafe fn greatest_plane(window: &Window, x: *const f32, g: Option<*const f32>, 
             let first = row * window.input[2];
             let out = (oz * window.output[1] + oy) * count;
             match g {
-                None => greatest_row(&places, step, x.add(first), count, to.add(out), taps.as_mut_ptr()),
+                None => greatest_row(places, step, x.add(first), count, to.add(out), taps.as_mut_ptr()),
                 Some(g) => {
-                    greatest_row(&places, step, x.add(first), count, best.as_mut_ptr(), taps.as_mut_ptr());
+                    greatest_row(places, step, x.add(first), count, best.as_mut_ptr(), taps.as_mut_ptr());
                     for (i, &tap) in taps[..count].iter().enumerate() {
                         *to.add(first + i * step + places[tap as usize]) += *g.add(out + i);
                     }
@@ -188,8 +187,8 @@ pub unsafe fn pooling(call: &Call) -> Result<(), Error> {
     let rank = x.rank - 2;
     let kernel: Vec<usize> = (0..rank).map(|axis| call.attribute(FIRST + axis * WORDS)).collect();
     let window = Window::new(call, FIRST + 1, WORDS, x, out, &kernel)?;
-    let spans = Spans::new(&window);
-    let divisors = if mean { divisors(call, &window, &spans, counts_padding, rank) } else { Vec::new() };
+    let spans = Spans::new(&window)?;
+    let divisors = if mean { divisors(call, &window, &spans, counts_padding, rank)? } else { Vec::new() };
     let threads = call.threads;
     let first = Dense::load(&call.inputs[0], threads)?;
     let source = if backward && !mean { Some(Dense::load(&call.inputs[1], threads)?) } else { None };
@@ -200,13 +199,17 @@ pub unsafe fn pooling(call: &Call) -> Result<(), Error> {
     let (size, pixels) = (volume(window.input), volume(window.output));
     let taps = volume(window.kernel);
     let fast = !mean && is_inside(&window);
-    let parts = parts_of(planes, 1 + 4096 / (pixels * taps));
+    let mut places = room(if fast { taps } else { 0 })?;
+    if fast {
+        elements(&window, window.kernel.map(|size| (0, size)), |element| places.push(element));
+    }
+    let parts = parts_of(planes, 1 + 4096 / pixels.saturating_mul(taps).max(1));
     parallel(threads, parts, (planes * pixels * (taps + 3)) as f64 * 0.5, |part| {
         for plane in part_range(planes, parts, part, 1) {
             // SAFETY: planes are dense, spans are clipped to them, and planes of the result have one part.
             unsafe {
                 if !backward && fast {
-                    greatest_plane(&window, from.get().add(plane * size), None, target.get().add(plane * pixels));
+                    greatest_plane(&window, &places, from.get().add(plane * size), None, target.get().add(plane * pixels));
                     continue;
                 }
                 if !backward {
@@ -229,7 +232,7 @@ pub unsafe fn pooling(call: &Call) -> Result<(), Error> {
                         let share = (*g.add(pixel) as f64 / divisors[pixel]) as f32;
                         elements(&window, span, |element| *dx.add(element) += share);
                     }),
-                    Some(x) if fast => greatest_plane(&window, x.get().add(plane * size), Some(g), dx),
+                    Some(x) if fast => greatest_plane(&window, &places, x.get().add(plane * size), Some(g), dx),
                     Some(x) => {
                         let x = x.get().add(plane * size);
                         spans.each(&window, |pixel, span| {
@@ -242,13 +245,15 @@ pub unsafe fn pooling(call: &Call) -> Result<(), Error> {
             }
         }
     });
-    to.store(result, threads);
+    to.store(result, threads)?;
     Ok(())
 }
 
 /// What each window's sum is divided by: its elements inside the input, or inside the counted padding too.
-fn divisors(call: &Call, window: &Window, spans: &Spans, counts_padding: bool, rank: usize) -> Vec<f64> {
-    let mut result = vec![0.0; volume(window.output)];
+fn divisors(call: &Call, window: &Window, spans: &Spans, counts_padding: bool, rank: usize) -> Result<Vec<f64>, Error> {
+    let windows = volume(window.output);
+    let mut result = room(windows)?;
+    result.resize(windows, 0.0);
     let mut wide = *window;
     if counts_padding {
         // The counted padding taken as part of the input: elements of a window inside it are counted by clipping.
@@ -259,7 +264,8 @@ fn divisors(call: &Call, window: &Window, spans: &Spans, counts_padding: bool, r
             wide.input[to] += before + after;
         }
     }
-    let counted = if counts_padding { &Spans::new(&wide) } else { spans };
+    let wide = if counts_padding { Some(Spans::new(&wide)?) } else { None };
+    let counted = wide.as_ref().unwrap_or(spans);
     counted.each(window, |pixel, [z, y, x]| result[pixel] = (z.1 * y.1 * x.1) as f64);
-    result
+    Ok(result)
 }

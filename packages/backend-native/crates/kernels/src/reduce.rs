@@ -9,7 +9,7 @@ use std::slice::{from_raw_parts, from_raw_parts_mut};
 use crate::call::{Call, Error};
 use crate::dtype::Compute::{self, Bool, F32, F64, I32, U32};
 use crate::level::multiversion;
-use crate::memory::Scratch;
+use crate::memory::{room, Scratch};
 use crate::program::Program;
 use crate::registers::Registers;
 use crate::space::{Space, MAX_RANK};
@@ -49,16 +49,17 @@ struct How {
 }
 
 impl How {
-    fn new(code: usize, dtype: Compute) -> How {
+    fn new(code: usize, dtype: Compute) -> Result<How, Error> {
         use Kind::*;
-        let kind = [Sum, Prod, Max, Min, Any, All][code.min(5)];
+        let kind = [Sum, Prod, Max, Min, Any, All].get(code);
+        let kind = *kind.ok_or_else(|| Error::Invalid(format!("kind {code} does not exist")))?;
         // For bool, adding and the maximum are "any", multiplying and the minimum "all".
         let kind = match (dtype, kind) {
             (Bool, Sum | Max | Any) => Any,
             (Bool, _) => All,
             _ => kind,
         };
-        How { kind, dtype }
+        Ok(How { kind, dtype })
     }
 
     fn start(self) -> Total {
@@ -505,8 +506,8 @@ pub unsafe fn reduce(call: &Call) -> Result<(), Error> {
     for &axis in &axes {
         reduced_axis[axis] = true;
     }
-    let shaped = call.inputs.first().unwrap_or(&call.outputs[0]);
-    let mut space = Space::new(shaped.shape(), call.inputs, call.outputs, &program.axes, Some(&reduced_axis));
+    let shaped = &call.inputs[0];
+    let mut space = Space::new(shaped.shape(), call.inputs, call.outputs, &program.axes, Some(&reduced_axis))?;
     let rank = space.rank;
     // Outputs stand still along reduced axes, and along those alone: merged dimensions are of one kind.
     let kept_strides = space.views[call.inputs.len()].strides;
@@ -527,7 +528,10 @@ pub unsafe fn reduce(call: &Call) -> Result<(), Error> {
     for (to, &from) in order.iter().enumerate() {
         reduced_now[to] = is_reduced[from];
     }
-    let how: Vec<How> = kinds.iter().zip(&program.result_dtypes).map(|(&kind, &dtype)| How::new(kind, dtype)).collect();
+    let mut how = room(kinds.len())?;
+    for (&kind, &dtype) in kinds.iter().zip(&program.result_dtypes) {
+        how.push(How::new(kind, dtype)?);
+    }
     let cost = program.cost + 0.15 * (call.inputs.len() + call.outputs.len()) as f64;
     let (chunks, units, totals, grain);
     if side_by_side {

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use crate::call::Error;
 use crate::dtype::Compute;
 use crate::interpret::interpret;
-use crate::memory::Block;
+use crate::memory::{room, Block};
 use crate::program::Program;
 use crate::space::Space;
 use crate::threads::Fault;
@@ -45,7 +45,8 @@ impl<'a> Registers<'a> {
             Some(memory) if memory.bytes() >= bytes => memory,
             _ => Block::new(bytes.max(64 << 10))?,
         };
-        let slot = (0..program.slots).map(|i| memory.data().wrapping_add(i * stride)).collect();
+        let mut slot = room(program.slots)?;
+        slot.extend((0..program.slots).map(|i| memory.data().wrapping_add(i * stride)));
         let registers = Registers { program, memory: Some(memory), block, slot, stride };
         let count = block.min(points);
         for scalar in &program.scalars {

@@ -132,8 +132,8 @@ impl Rows {
         self.data.get().add(offset)
     }
 
-    unsafe fn store(self, view: &View, threads: usize) {
-        self.dense.store(view, threads);
+    unsafe fn store(self, view: &View, threads: usize) -> Result<(), Error> {
+        self.dense.store(view, threads)
     }
 }
 
@@ -172,7 +172,7 @@ pub unsafe fn softmax(call: &Call) -> Result<(), Error> {
             }
         }
     });
-    to.store(out, call.threads);
+    to.store(out, call.threads)?;
     Ok(())
 }
 
@@ -274,7 +274,7 @@ pub unsafe fn cross_entropy(call: &Call) -> Result<(), Error> {
                 }
             }
         });
-        to.store(&call.outputs[0], call.threads);
+        to.store(&call.outputs[0], call.threads)?;
         return Ok(());
     }
     let loss = Rows::target(&call.outputs[0], call.inputs)?;
@@ -291,8 +291,8 @@ pub unsafe fn cross_entropy(call: &Call) -> Result<(), Error> {
             }
         }
     });
-    loss.store(&call.outputs[0], call.threads);
-    sums.store(&call.outputs[1], call.threads);
+    loss.store(&call.outputs[0], call.threads)?;
+    sums.store(&call.outputs[1], call.threads)?;
     Ok(())
 }
 
@@ -428,10 +428,10 @@ pub unsafe fn norm(call: &Call) -> Result<(), Error> {
             }
         }
     });
-    y.store(&call.outputs[0], threads);
-    inverse.store(&call.outputs[1], threads);
+    y.store(&call.outputs[0], threads)?;
+    inverse.store(&call.outputs[1], threads)?;
     if let Some(mean) = mean {
-        mean.store(&call.outputs[2], threads);
+        mean.store(&call.outputs[2], threads)?;
     }
     Ok(())
 }
@@ -466,7 +466,7 @@ unsafe fn norm_backward(call: &Call, centered: bool, weighted: bool, biased: boo
             }
         }
     });
-    dx.store(&call.outputs[0], threads);
+    dx.store(&call.outputs[0], threads)?;
     for (wanted, output, first) in [(weighted, 1, 0), (biased, 1 + weighted as usize, n)] {
         if !wanted {
             continue;
@@ -475,7 +475,7 @@ unsafe fn norm_backward(call: &Call, centered: bool, weighted: bool, biased: boo
         for i in 0..n {
             *to.at(i) = (0..parts).map(|part| *sums.get().add(part * 2 * n + first + i)).sum::<f64>() as f32;
         }
-        to.store(&call.outputs[output], threads);
+        to.store(&call.outputs[output], threads)?;
     }
     Ok(())
 }

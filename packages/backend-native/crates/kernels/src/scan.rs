@@ -119,6 +119,6 @@ pub unsafe fn scan(call: &Call) -> Result<(), Error> {
             }
         }
     });
-    target.store(output, call.threads);
+    target.store(output, call.threads)?;
     Ok(())
 }

@@ -96,7 +96,7 @@ pub unsafe fn sort(call: &Call) -> Result<(), Error> {
         }
     });
     fault.result()?;
-    target.store(values, call.threads);
-    places.store(positions, call.threads);
+    target.store(values, call.threads)?;
+    places.store(positions, call.threads)?;
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Views, and the common shape of several with as few dimensions as they allow.
 
+use crate::call::Error;
 use crate::dtype::DType;
+use crate::memory::room;
 
 /// Most dimensions of a view.
 pub const MAX_RANK: usize = 16;
@@ -114,26 +116,27 @@ impl Space {
         outputs: &[View],
         axes: &[i32],
         still: Option<&[bool; MAX_RANK]>,
-    ) -> Space {
+    ) -> Result<Space, Error> {
         let count = inputs.len() + outputs.len();
         let size = shape.iter().product();
         let all = || inputs.iter().chain(outputs);
-        let mut views = Vec::with_capacity(count);
+        let mut views = room(count)?;
         views.extend(all().map(|view| SpaceView {
             data: view.data,
             dtype: view.dtype,
             linear: false,
             strides: [0; MAX_RANK],
         }));
-        let mut space =
-            Space { rank: 1, size, shape: [1; MAX_RANK], views, dimensions: vec![None; axes.len()] };
+        let mut dimensions = room(axes.len())?;
+        dimensions.resize(axes.len(), None);
+        let mut space = Space { rank: 1, size, shape: [1; MAX_RANK], views, dimensions };
         if axes.is_empty() && still.is_none() && all().all(|view| view.contiguous) {
             space.shape[0] = size;
             for view in &mut space.views {
                 view.strides[0] = 1;
                 view.linear = true;
             }
-            return space;
+            return Ok(space);
         }
         let stride_of = |index: usize, view: &View, axis: usize| match still {
             Some(still) if index >= inputs.len() && still[axis] => 0,
@@ -184,7 +187,7 @@ impl Space {
             *dimension -= at;
         }
         space.find_linear();
-        space
+        Ok(space)
     }
 
     /// Puts the dimensions into another order: dimension `i` becomes the old dimension `order[i]`.
@@ -280,14 +283,14 @@ mod tests {
     fn neighbours_merge_where_all_views_walk_them_as_one() {
         let a = view(&[2, 3, 4], &[12, 4, 1]);
         let b = view(&[2, 3, 4], &[0, 4, 1]);
-        let space = Space::new(&[2, 3, 4], &[a], &[b], &[], None);
+        let space = Space::new(&[2, 3, 4], &[a], &[b], &[], None).unwrap();
         assert_eq!(&space.shape[..space.rank], [2, 12]);
         assert_eq!(space.views[1].strides[..2], [0, 1]);
         assert!(space.views[0].linear && !space.views[1].linear);
-        let space = Space::new(&[2, 3, 4], &[a], &[a], &[-2], None);
+        let space = Space::new(&[2, 3, 4], &[a], &[a], &[-2], None).unwrap();
         assert_eq!(&space.shape[..space.rank], [2, 3, 4]);
         assert_eq!(space.dimensions, [Some(1)]);
-        let scalar = Space::new(&[1, 1], &[view(&[1, 1], &[0, 0])], &[], &[], None);
+        let scalar = Space::new(&[1, 1], &[view(&[1, 1], &[0, 0])], &[], &[], None).unwrap();
         assert_eq!((scalar.rank, scalar.size), (1, 1));
     }
 

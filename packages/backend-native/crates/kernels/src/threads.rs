@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
 use crate::call::Error;
+use crate::memory::forget_scratch;
 
 /// Work below this many nanoseconds is not shared.
 const SERIAL_NS: f64 = 8000.0;
@@ -32,6 +33,15 @@ pub fn start_pool(threads: usize, this_thread: bool) -> usize {
         let _ = builder.build_global();
         rayon::current_num_threads()
     })
+}
+
+/// Lets go of the scratch memory that this thread and those of the pool keep: here at once, there as soon as they look for
+/// work. Nobody waits for them: a thread of the pool may be JavaScript's, and be busy there.
+pub fn release_scratch() {
+    forget_scratch();
+    if pool_threads() > 0 {
+        rayon::spawn_broadcast(|_| forget_scratch());
+    }
 }
 
 /// Threads of the pool, 0 before it is started.
@@ -89,7 +99,7 @@ pub fn part_range(n: usize, parts: usize, part: usize, align: usize) -> Range<us
 #[derive(Default)]
 pub struct Fault {
     check: AtomicU32,
-    bytes: AtomicUsize,
+    error: OnceLock<Error>,
 }
 
 impl Fault {
@@ -98,20 +108,15 @@ impl Fault {
         let _ = self.check.compare_exchange(0, code + 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Scratch memory of this size was not to be had.
+    /// A part could not be done at all.
     pub fn error(&self, error: Error) {
-        match error {
-            Error::OutOfMemory(bytes) => self.bytes.store(bytes.max(1), Ordering::Relaxed),
-            Error::Check(code) => self.check(code),
-            Error::Invalid(_) => self.bytes.store(1, Ordering::Relaxed),
-        }
+        let _ = self.error.set(error);
     }
 
     /// The result of a call.
     pub fn result(&self) -> Result<(), Error> {
-        let bytes = self.bytes.load(Ordering::Relaxed);
-        if bytes != 0 {
-            return Err(Error::OutOfMemory(bytes));
+        if let Some(error) = self.error.get() {
+            return Err(error.clone());
         }
         match self.check.load(Ordering::Relaxed) {
             0 => Ok(()),
@@ -158,6 +163,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_first_fault_stays_what_it_was() {
+        let fault = Fault::default();
+        assert_eq!(fault.result(), Ok(()));
+        fault.check(3);
+        assert_eq!(fault.result(), Err(Error::Check(3)));
+        fault.error(Error::Invalid("no".into()));
+        fault.error(Error::OutOfMemory(8));
+        assert_eq!(fault.result(), Err(Error::Invalid("no".into())));
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub unsafe fn rope(call: &Call) -> Result<(), Error> {
             }
         }
     });
-    to.store(output, threads);
+    to.store(output, threads)?;
     Ok(())
 }
 
@@ -141,6 +141,6 @@ pub unsafe fn embedding_grad(call: &Call) -> Result<(), Error> {
             }
         }
     });
-    to.store(table, threads);
+    to.store(table, threads)?;
     Ok(())
 }
