@@ -12,12 +12,11 @@ fn first<T: Copy + PartialOrd>(values: &[T], least: bool) -> i32 {
     let mut best = values[0];
     let mut at = 0;
     for (i, &value) in values.iter().enumerate() {
-        // Only a NaN does not equal itself.
-        #[allow(clippy::eq_op)]
+        #[allow(clippy::eq_op, reason = "only a NaN does not equal itself")]
         if best != best {
             break;
         }
-        #[allow(clippy::eq_op)]
+        #[allow(clippy::eq_op, reason = "only a NaN does not equal itself")]
         if (if least { value < best } else { value > best }) || value != value {
             best = value;
             at = i;

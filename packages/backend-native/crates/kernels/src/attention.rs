@@ -14,7 +14,7 @@ const BLOCK: usize = 64;
 
 /// A `[batch, heads, rows, columns]` operand: as it lies where it is f32, else a dense copy.
 struct Operand {
-    #[allow(dead_code)] // Holds the copy, if it is one.
+    #[allow(dead_code, reason = "holds the copy, if it is one")]
     dense: Option<Dense>,
     data: Shared<f32>,
     strides: [isize; 4],
@@ -129,7 +129,7 @@ multiversion! {
 
 /// The same from a known log-sum-exp.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "the operands of the call and its numbers")]
 unsafe fn again_body<const F: bool>(
     row: *mut f32,
     width: usize,

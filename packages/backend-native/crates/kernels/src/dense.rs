@@ -10,7 +10,7 @@ use crate::transfer::register_bytes;
 /// All elements of a view in row-major order, as they are computed: in place, or a copy.
 pub struct Dense {
     pub data: *mut u8,
-    #[allow(dead_code)] // Holds the copy.
+    #[allow(dead_code, reason = "holds the copy")]
     copy: Option<Scratch>,
 }
 

@@ -35,7 +35,7 @@ impl Step<'_> {
     }
 
     #[inline(always)]
-    #[allow(clippy::mut_from_ref)] // Registers do not overlap, as Program::check makes sure.
+    #[allow(clippy::mut_from_ref, reason = "registers do not overlap, as Program::check makes sure")]
     unsafe fn set<T>(&self, slot: u16) -> &mut [T] {
         from_raw_parts_mut(*self.slot.get_unchecked(slot as usize) as *mut T, self.count)
     }

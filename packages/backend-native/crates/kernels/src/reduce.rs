@@ -319,7 +319,7 @@ impl Job<'_> {
     }
 
     /// Where a range of totals of output `k` lies.
-    #[allow(clippy::mut_from_ref)] // Ranges of parts do not overlap.
+    #[allow(clippy::mut_from_ref, reason = "ranges of parts do not overlap")]
     unsafe fn totals_of(&self, k: usize, from: usize, count: usize) -> &mut [Total] {
         from_raw_parts_mut(self.partial.get().add(k * self.totals + from), count)
     }

@@ -109,7 +109,7 @@ multiversion! {
 
 /// A view's rows as dense f32.
 struct Rows {
-    #[allow(dead_code)] // Holds the copy, if it is one.
+    #[allow(dead_code, reason = "holds the copy, if it is one")]
     dense: Dense,
     data: Shared<f32>,
 }
@@ -177,7 +177,7 @@ pub unsafe fn softmax(call: &Call) -> Result<(), Error> {
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "the operands of the call and its numbers")]
 unsafe fn loss_body<const F: bool>(
     x: *const f32,
     n: usize,
@@ -297,7 +297,7 @@ pub unsafe fn cross_entropy(call: &Call) -> Result<(), Error> {
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "the operands of the call and its numbers")]
 unsafe fn norm_body<const F: bool>(
     x: *const f32,
     y: *mut f32,
@@ -345,7 +345,7 @@ multiversion! {
 /// A row's gradient: dx = inverse (h - level - x̂ along) with x̂ = (x - mean) inverse, h = g weight, level the mean of h
 /// (centered) and along the mean of h x̂. Adds to the columns' sums, where they are wanted.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "the operands of the call and its numbers")]
 unsafe fn norm_grad_body<const F: bool>(
     g: *const f32,
     x: *const f32,

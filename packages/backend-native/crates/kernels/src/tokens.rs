@@ -8,7 +8,7 @@ use crate::threads::{parallel, part_range, parts_of, Shared};
 
 /// (a, b) becomes (a cos - b sin, b cos + a sin), with partners `apart` and pairs `step` elements apart.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, reason = "the operands of the call and its numbers")]
 unsafe fn rotate_body<const F: bool>(
     x: *const f32,
     y: *mut f32,
