@@ -9,7 +9,10 @@ import type { ImportModule } from "./io.ts";
 /** Backends that have a short name: `cpu` stands for the package `@nf/backend-cpu`. */
 export const SHORT_NAMES = ["native", "wasm", "cpu", "webgpu"] as const;
 
-/** What is tried, best first, when no backend is asked for. A GPU is used when asked for. */
+/**
+ * What is tried in turn when no backend is asked for. wasm comes first because it is the same everywhere, where native depends on
+ * what was built on the machine. A GPU is used when asked for.
+ */
 const PREFERRED: readonly string[] = ["wasm", "native", "cpu"];
 
 const PACKAGE_NAME = /^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*$/;
