@@ -131,6 +131,7 @@ export { type DiagOptions, type DiagonalOptions, diag, diagonal, trace } from ".
 export { type DropoutOptions, dropout, dropout1d, dropout2d } from "./ops/dropout.ts";
 export { einsum } from "./ops/einsum.ts";
 export type { BinaryFunction, Operand, UnaryFunction } from "./ops/elementwise.ts";
+export { fromBytes } from "./ops/from-bytes.ts";
 export { glu } from "./ops/gated.ts";
 export {
   clone,

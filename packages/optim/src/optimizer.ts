@@ -86,10 +86,7 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
     noGrad(() => {
       for (const group of this.paramGroups) {
         algorithm.check(group);
-        const steps = group.params.flatMap((parameter) =>
-          parameter.grad === null ? [] : [this.prepare(group, parameter, parameter.grad)],
-        );
-        for (const { step, targets } of together(steps)) runUpdates(step.update, targets, step.numbers);
+        for (const { step, targets } of this.prepared(group)) runUpdates(step.update, targets, step.numbers);
       }
     });
   }
@@ -183,48 +180,61 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
     );
   }
 
-  /** Counts a parameter's step, and gives what has to be run for it. */
-  private prepare(group: ResolvedGroup<O>, parameter: Tensor, gradient: Tensor): Prepared {
-    const kept = this.states.get(parameter) ?? { count: 0, slots: new Map<string, Tensor>() };
-    this.states.set(parameter, kept);
-    let fresh = false;
-    const state = [parameter];
-    for (const slot of this.algorithm.slots(group)) {
-      let tensor = kept.slots.get(slot);
-      if (tensor === undefined) {
-        tensor = newSlot(parameter);
-        kept.slots.set(slot, tensor);
-        fresh = true;
+  /** Counts a step of each parameter that has a gradient, and gives what has to be run, in as few runs as possible. */
+  private prepared(group: ResolvedGroup<O>): readonly Run[] {
+    const { algorithm, states } = this;
+    const slots = algorithm.slots(group);
+    const runs: Run[] = [];
+    for (const parameter of group.params) {
+      const gradient = parameter.grad;
+      if (gradient === null) continue;
+      let kept = states.get(parameter);
+      if (kept === undefined) {
+        kept = { count: 0, slots: new Map() };
+        states.set(parameter, kept);
       }
-      state.push(tensor);
+      let fresh = false;
+      const state = [parameter];
+      for (const slot of slots) {
+        let tensor = kept.slots.get(slot);
+        if (tensor === undefined) {
+          tensor = newSlot(parameter);
+          kept.slots.set(slot, tensor);
+          fresh = true;
+        }
+        state.push(tensor);
+      }
+      const count = ++kept.count;
+      const target = { state, inputs: [gradient] };
+      const before = runs.find((run) => run.count === count && run.fresh === fresh);
+      const step = before?.step ?? algorithm.step(group, count, fresh);
+      const alike = runs.find((run) => goTogether(run, step, target));
+      if (alike === undefined) runs.push({ count, fresh, step, targets: [target] });
+      else alike.targets.push(target);
     }
-    kept.count++;
-    return { step: this.algorithm.step(group, kept.count, fresh), target: { state, inputs: [gradient] } };
+    return runs;
   }
 }
 
-interface Prepared {
+/** Steps of one update with the same numbers and dtypes, which a backend may run in one call. */
+interface Run {
+  readonly count: number;
+  readonly fresh: boolean;
   readonly step: Step;
-  readonly target: UpdateTarget;
+  readonly targets: UpdateTarget[];
 }
 
-/** Steps of the same update with the same numbers and dtypes, which a backend may run in one call. */
-function together(
-  steps: readonly Prepared[],
-): Iterable<{ readonly step: Step; readonly targets: readonly UpdateTarget[] }> {
-  const groups: { readonly step: Step; readonly dtypes: string; readonly targets: UpdateTarget[] }[] = [];
-  for (const { step, target } of steps) {
-    const dtypes = [...target.state, ...target.inputs].map(({ dtype }) => dtype).join();
-    const alike = groups.find(
-      (group) =>
-        group.step.update === step.update &&
-        group.dtypes === dtypes &&
-        group.step.numbers.every((value, i) => value === step.numbers[i]),
-    );
-    if (alike === undefined) groups.push({ step, dtypes, targets: [target] });
-    else alike.targets.push(target);
-  }
-  return groups;
+function goTogether({ step, targets }: Run, other: Step, target: UpdateTarget): boolean {
+  const same =
+    step === other ||
+    (step.update === other.update && step.numbers.every((value, i) => value === other.numbers[i]));
+  if (!same) return false;
+  const [first] = targets as [UpdateTarget];
+  return sameDtypes(first.state, target.state) && sameDtypes(first.inputs, target.inputs);
+}
+
+function sameDtypes(a: readonly Tensor[], b: readonly Tensor[]): boolean {
+  return a.every(({ dtype }, i) => dtype === b[i]?.dtype);
 }
 
 /** Each group's parameters and settings; one group with the common `options` where parameters were given. */

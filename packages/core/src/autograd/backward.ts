@@ -57,7 +57,7 @@ export function checkedSeed(op: string, x: Tensor, gradient: Tensor | undefined)
   if (gradient === undefined) {
     if (x.size !== 1) {
       throw new GradientError(
-        `${op}: x has shape ${showShape(x.shape)}. Reduce it to a scalar (x.sum()), or give the gradient that arrives at it.`,
+        `${op}: x has shape ${showShape(x.shape)}. Reduce it to a scalar (x.sum()), or give the gradient that arrives.`,
       );
     }
     return filled(x.device, x.shape, x.dtype, 1);
@@ -192,7 +192,6 @@ export function sweep(
  * the gradients of all layers at once. One gradient may go to several places.
  */
 class Uses {
-  private readonly counts = new Map<Tensor, number>();
   private readonly ends: boolean;
   private readonly scope: Owner | undefined = activeScope();
 
@@ -202,14 +201,12 @@ class Uses {
   }
 
   add(gradient: Tensor): void {
-    this.counts.set(gradient, (this.counts.get(gradient) ?? 0) + 1);
+    gradient.uses++;
   }
 
   drop(gradient: Tensor): void {
-    const left = (this.counts.get(gradient) ?? 0) - 1;
-    this.counts.set(gradient, left);
-    if (left > 0 || !this.ends) return;
-    this.counts.delete(gradient);
+    if (--gradient.uses > 0 || !this.ends) return;
+    gradient.uses = 0;
     // What a hook kept, or brought in from outside, and the caller's seed are not this backward's to end.
     if (gradient.owner === this.scope) gradient.end("backward was done with it");
   }
@@ -254,15 +251,16 @@ function propagate(
 ): void {
   const gradient = node.op.gradient;
   if (gradient === undefined) throw new GradientError(`backward: "${node.op.name}" has no gradient.`);
+  const { edges, inputTypes } = node;
   const results = scopeWith(
     () => {
       const saved = savedOf(node).map((value) => value.restore(node.op.name));
       return gradient.vjp({
         saved,
         gradients: arrived,
-        needs: node.edges.map((edge) => edge !== undefined),
+        needs: edges.map((edge) => edge !== undefined),
         attributes: node.attributes,
-        inputs: node.inputTypes,
+        inputs: inputTypes,
         outputs: node.outputTypes,
         createGraph,
       });
@@ -270,10 +268,10 @@ function propagate(
     (tensor) => activeScope()?.adopt(tensor),
     "it was a temporary of backward",
   );
-  node.edges.forEach((edge, i) => {
+  edges.forEach((edge, i) => {
     const value = results[i];
     if (edge === undefined || value === undefined) return;
-    const type = node.inputTypes[i];
+    const type = inputTypes[i];
     if (type !== undefined && !sameShape(type.shape, value.shape)) {
       throw new GradientError(
         `backward: "${node.op.name}" made a gradient of shape ${showShape(value.shape)} for an input of ${showShape(type.shape)}.`,

@@ -4,7 +4,7 @@ import { LifetimeError } from "../errors.ts";
 import { activeScope } from "../memory/scope.ts";
 import type { Storage } from "../memory/storage.ts";
 import type { Op } from "../ops/op.ts";
-import { type GradientHook, Tensor } from "../tensor/tensor.ts";
+import { type GradientHook, Tensor, viewsOf } from "../tensor/tensor.ts";
 import { Graph } from "./graph.ts";
 
 /** Where the gradient of a node's input goes: to the node that made it, or into a leaf. */
@@ -154,8 +154,8 @@ export function record(
     op,
     attributes,
     edges,
-    inputTypes: typesOf(inputs),
-    outputTypes: typesOf(outputs),
+    inputTypes: viewsOf(inputs),
+    outputTypes: viewsOf(outputs),
     saved: held,
     graph,
     hooks: undefined,
@@ -169,11 +169,4 @@ export function record(
   }
   // After the outputs know their node: a saved output must keep its place on the tape when its tensor ends.
   for (let i = 0; i < saved.length; i++) held[i] = new Saved(saved[i] as Tensor, graph);
-}
-
-/** Views stand for their shapes and dtypes. They keep no memory: a view does not hold its storage. */
-function typesOf(tensors: readonly Tensor[]): readonly View[] {
-  const types = new Array<View>(tensors.length);
-  for (let i = 0; i < tensors.length; i++) types[i] = (tensors[i] as Tensor).view;
-  return types;
 }

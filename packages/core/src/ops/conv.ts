@@ -8,7 +8,7 @@ import { apply, composite } from "./apply.ts";
 import { add } from "./binary.ts";
 import { runFused } from "./fused.ts";
 import { matmul } from "./matmul.ts";
-import type { Op } from "./op.ts";
+import { type Op, saveFactors } from "./op.ts";
 import { checkInteger, checkOptions, checkTensor } from "./options.ts";
 import { sum } from "./reduce.ts";
 import { castTo } from "./select.ts";
@@ -70,13 +70,10 @@ const CONV: Op<ConvAttributes> = {
     return [add(out, withUnitDims(bias, [outChannels, ...outShape.slice(2).map(() => 1)]))];
   },
   gradient: {
-    save: ([x, weight], _outputs, [needX, needWeight]) => [
-      ...(needWeight === true ? [x as Tensor] : []),
-      ...(needX === true ? [weight as Tensor] : []),
-    ],
+    save: saveFactors,
     vjp({ saved, gradients: [g], needs: [needX, needWeight, needBias], attributes }) {
       const gradient = g as Tensor;
-      const [x, weight] = needWeight === true ? [saved[0], saved[1]] : [undefined, saved[0]];
+      const [x, weight] = [saved[0], saved.at(-1)];
       const axes = [0, ...attributes.stride.map((_, i) => i + 2)];
       return [
         needX === true ? single(CONV_INPUT_GRAD, [gradient, weight as Tensor], attributes) : undefined,
@@ -106,13 +103,10 @@ const CONV_INPUT_GRAD: Op<ConvAttributes> = {
     return [unpadTrailing(fold(merged, padded, { kernelSize: kernel, stride, dilation }), padding)];
   },
   gradient: {
-    save: ([g, weight], _outputs, [needG, needWeight]) => [
-      ...(needWeight === true ? [g as Tensor] : []),
-      ...(needG === true ? [weight as Tensor] : []),
-    ],
+    save: saveFactors,
     vjp({ saved, gradients: [c], needs: [needG, needWeight], attributes }) {
       const cotangent = c as Tensor;
-      const [g, weight] = needWeight === true ? [saved[0], saved[1]] : [undefined, saved[0]];
+      const [g, weight] = [saved[0], saved.at(-1)];
       return [
         needG === true ? single(CONV, [cotangent, weight as Tensor], attributes) : undefined,
         needWeight === true ? single(CONV_WEIGHT_GRAD, [g as Tensor, cotangent], attributes) : undefined,
@@ -132,13 +126,10 @@ const CONV_WEIGHT_GRAD: Op<ConvAttributes> = {
     return [reshape(sum(matmul(rows, unrolled(x as Tensor, attributes)), { axis: 0 }), weightShape)];
   },
   gradient: {
-    save: ([g, x], _outputs, [needG, needX]) => [
-      ...(needX === true ? [g as Tensor] : []),
-      ...(needG === true ? [x as Tensor] : []),
-    ],
+    save: saveFactors,
     vjp({ saved, gradients: [c], needs: [needG, needX], attributes }) {
       const cotangent = c as Tensor;
-      const [g, x] = needX === true ? [saved[0], saved[1]] : [undefined, saved[0]];
+      const [g, x] = [saved[0], saved.at(-1)];
       return [
         needG === true ? single(CONV, [x as Tensor, cotangent], attributes) : undefined,
         needX === true ? single(CONV_INPUT_GRAD, [g as Tensor, cotangent], attributes) : undefined,

@@ -43,6 +43,7 @@ function classRows(
   const axis = x.rank === 1 ? 0 : 1;
   const classes = x.shape[axis] as number;
   const shape = x.shape.filter((_, position) => position !== axis);
+  if (x.rank === 2) return { rows: x, shape, classes };
   const order = [...shape.map((_, i) => (i < axis ? i : i + 1)), axis];
   return { rows: reshape(permute(x, order), [sizeOf(shape), classes]), shape, classes };
 }

@@ -111,7 +111,7 @@ function withNumbers(
     for (const value of numbers) {
       if (value < low || value > high) {
         throw new DTypeError(
-          `${spec.name}: ${value} is not in the range of ${dtype}, ${low} to ${high}. Convert the tensor first, for example with x.cast("f32").`,
+          `${spec.name}: ${value} is not in the range of ${dtype}, ${low} to ${high}. Convert the tensor first: x.cast("f32").`,
         );
       }
     }

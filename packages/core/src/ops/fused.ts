@@ -1,17 +1,21 @@
-import type { Call } from "../backend/call.ts";
-import type { FusedCall } from "../backend/fused.ts";
+import type { RequiredCall } from "../backend/call.ts";
 import type { Shape, View } from "../backend/view.ts";
 import type { DType } from "../dtype.ts";
 import { DTYPES } from "../dtype.ts";
 import type { Device } from "../runtime/device.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import { guarded, identityProgram } from "./programs.ts";
-import { allocate, allocateEach, distinctBuffers, runMap, withTemporaries } from "./run.ts";
-
-/** What makes a fused call, beside its buffers and views. */
-type FusedParts<C extends FusedCall> = C extends FusedCall
-  ? Omit<C, "buffers" | "inputs" | "outputs" | "params">
-  : never;
+import { type Tensor, viewsOf } from "../tensor/tensor.ts";
+import { identityProgram } from "./programs.ts";
+import {
+  allocate,
+  allocateEach,
+  callOf,
+  endAll,
+  NO_PARAMS,
+  type PlainCall,
+  type PlainParts,
+  runMap,
+  withTemporaries,
+} from "./run.ts";
 
 /**
  * Runs a fused kernel if the backend takes the call, with dense copies of the inputs if it asks for them. Returns the
@@ -20,41 +24,47 @@ type FusedParts<C extends FusedCall> = C extends FusedCall
 export function runFused(
   device: Device,
   origin: string,
-  parts: FusedParts<FusedCall>,
+  parts: PlainParts<Exclude<PlainCall, RequiredCall>>,
   inputs: readonly Tensor[],
   outputTypes: readonly { readonly shape: Shape; readonly dtype: DType }[],
-  params: readonly number[] = [],
+  params: readonly number[] = NO_PARAMS,
 ): readonly Tensor[] | undefined {
   const { backend } = device;
-  if (backend.capabilities.dtypes[parts.kernel] === undefined) return undefined;
+  const { dtypes, maxBuffersPerCall } = backend.capabilities;
+  if (dtypes[parts.kernel] === undefined) return undefined;
   const outputs = allocateEach(outputTypes, ({ dtype, shape }) => allocate(device, dtype, shape, origin));
-  const outputViews = outputs.map((output) => output.view);
-  if (outputViews.some((view) => view.size === 0) || inputs.some((input) => input.size === 0)) {
-    for (const output of outputs) output.end("there was nothing to compute");
-    return undefined;
+  try {
+    if (!outputs.some(isEmpty) && !inputs.some(isEmpty)) {
+      const call = callOf(parts, viewsOf(inputs), viewsOf(outputs), params);
+      const support = call.buffers.length <= maxBuffersPerCall ? backend.supports(call) : undefined;
+      if (support === "yes") {
+        backend.execute(call);
+        return outputs;
+      }
+      if (support === "after-copy") {
+        withTemporaries((temporaries) => {
+          const dense = inputs.map((input) => denseView(device, input, temporaries));
+          backend.execute(callOf(parts, dense, call.outputs, params));
+        });
+        return outputs;
+      }
+    }
+  } catch (error) {
+    endAll(outputs);
+    throw error;
   }
-  const build = (views: readonly View[]): Call => {
-    const buffers = distinctBuffers(views, outputViews);
-    return { ...parts, buffers, inputs: views, outputs: outputViews, params };
-  };
-  const call = build(inputs.map((input) => input.view));
-  const fits = call.buffers.length <= backend.capabilities.maxBuffersPerCall;
-  const support = fits ? backend.supports(call) : undefined;
-  if (support === "yes") return guarded(outputs, () => backend.execute(call));
-  if (support === "after-copy") {
-    return guarded(outputs, () =>
-      withTemporaries((temporaries) => {
-        const dense = (input: Tensor): View => {
-          if (input.view.contiguous) return input.view;
-          const copy = allocate(device, input.dtype, input.shape, "copy");
-          temporaries.push(copy);
-          runMap(device, identityProgram(DTYPES[input.dtype].compute), [input.view], [copy.view], []);
-          return copy.view;
-        };
-        backend.execute(build(inputs.map(dense)));
-      }),
-    );
-  }
-  for (const output of outputs) output.end("the fused kernel declined");
+  endAll(outputs);
   return undefined;
+}
+
+function isEmpty(tensor: Tensor): boolean {
+  return tensor.view.size === 0;
+}
+
+function denseView(device: Device, { view }: Tensor, temporaries: Tensor[]): View {
+  if (view.contiguous) return view;
+  const copy = allocate(device, view.dtype, view.shape, "copy");
+  temporaries.push(copy);
+  runMap(device, identityProgram(DTYPES[view.dtype].compute), [view], [copy.view], []);
+  return copy.view;
 }

@@ -1,3 +1,4 @@
+import type { GatherCall, ScatterCall } from "../backend/call.ts";
 import { broadcastShapes, sameShape, showShape } from "../backend/geometry.ts";
 import { makeView, type Shape, type View } from "../backend/view.ts";
 import { checkDType, DTYPES, type DType } from "../dtype.ts";
@@ -14,7 +15,7 @@ import { runFused } from "./fused.ts";
 import type { Gradient, Op } from "./op.ts";
 import { checkAxis, checkInteger, checkOptions, checkTensor } from "./options.ts";
 import { copied, expandTo, filled, guarded, identityProgram } from "./programs.ts";
-import { allocate, distinctBuffers, execute, operands, runMap } from "./run.ts";
+import { allocate, callOf, execute, runMap } from "./run.ts";
 import { castTo } from "./select.ts";
 import { reshape, slice } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
@@ -34,11 +35,7 @@ const GATHER: Op<AxisAttributes> = {
     const source = facing((x as Tensor).view, at.shape, axis);
     const output = allocate(device, source.dtype, at.shape, "gather");
     if (output.size === 0) return [output];
-    const call = {
-      ...operands([source, at], output),
-      kernel: "gather",
-      attributes: { axis },
-    } as const;
+    const call = callOf<GatherCall>({ kernel: "gather", attributes: { axis } }, [source, at], [output.view]);
     return guarded([output], () => execute(device, call));
   },
   gradient: {
@@ -105,14 +102,7 @@ function runScatter(
     const inputs = [(updates as Tensor).view, (index as Tensor).view];
     if ((updates as Tensor).size === 0 || output.size === 0) return;
     const outputs = [facing(output.view, (index as Tensor).shape, axis)];
-    execute(device, {
-      kernel: "scatter",
-      buffers: distinctBuffers(inputs, outputs),
-      inputs,
-      outputs,
-      params: [],
-      attributes: { axis, mode },
-    });
+    execute(device, callOf<ScatterCall>({ kernel: "scatter", attributes: { axis, mode } }, inputs, outputs));
   });
 }
 

@@ -6,9 +6,9 @@ import { DTypeError, ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { apply, composite, together } from "./apply.ts";
 import { add, mul } from "./binary.ts";
-import type { Op } from "./op.ts";
+import { type Op, saveFactors } from "./op.ts";
 import { fillProgram, guarded, sumToShape } from "./programs.ts";
-import { allocate, execute, operands, runMap } from "./run.ts";
+import { allocate, distinctBuffers, execute, NO_PARAMS, runMap } from "./run.ts";
 import { castTo } from "./select.ts";
 import { reshape, transpose } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
@@ -18,9 +18,10 @@ const MATMUL: Op<undefined> = {
   forward([a, b], _attributes, device) {
     const left = (a as Tensor).view;
     const right = (b as Tensor).view;
-    const batch = broadcastShapes("matmul", left.shape.slice(0, -2), right.shape.slice(0, -2));
-    const [rows, inner] = left.shape.slice(-2) as [number, number];
+    const rows = left.shape.at(-2) as number;
+    const inner = left.shape.at(-1) as number;
     const columns = right.shape.at(-1) as number;
+    const batch = broadcastShapes("matmul", left.shape.slice(0, -2), right.shape.slice(0, -2));
     const output = allocate(device, left.dtype, [...batch, rows, columns], "matmul");
     if (output.size === 0) return [output];
     return guarded([output], () => {
@@ -32,17 +33,15 @@ const MATMUL: Op<undefined> = {
         expandView(left, [...batch, rows, inner]),
         expandView(right, [...batch, inner, columns]),
       ];
-      execute(device, { ...operands(inputs, output), kernel: "matmul" });
+      const outputs = [output.view];
+      const buffers = distinctBuffers(inputs, outputs);
+      execute(device, { kernel: "matmul", buffers, inputs, outputs, params: NO_PARAMS });
     });
   },
   gradient: {
-    save: ([a, b], _outputs, [needA, needB]) => [
-      ...(needB === true ? [a as Tensor] : []),
-      ...(needA === true ? [b as Tensor] : []),
-    ],
+    save: saveFactors,
     vjp({ saved, gradients: [g], needs: [needA, needB], inputs: [typeA, typeB] }) {
       const gradient = g as Tensor;
-      // Where one is saved alone it is both the first and the last.
       const [a, b] = [saved[0], saved.at(-1)];
       return [
         needA === true

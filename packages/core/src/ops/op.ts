@@ -47,3 +47,15 @@ export interface Op<A> {
   /** Absent where the result has no gradient by nature (indices, booleans). */
   readonly gradient?: Gradient<A>;
 }
+
+/**
+ * `save` of an operation that is linear in each of its first two inputs: each is kept where the other's gradient is wanted.
+ * `[saved[0], saved.at(-1)]` gives them back: one that was kept alone is both, and only its own place is read.
+ */
+export function saveFactors(
+  [a, b]: readonly Tensor[],
+  _outputs: readonly Tensor[],
+  [needA, needB]: readonly boolean[],
+): readonly Tensor[] {
+  return [...(needB === true ? [a as Tensor] : []), ...(needA === true ? [b as Tensor] : [])];
+}

@@ -8,10 +8,10 @@ import type { Device } from "../runtime/device.ts";
 import { type Derivative, type DerivativeUse, derivative } from "../scalar/differentiate.ts";
 import type * as s from "../scalar/expr.ts";
 import { type Program, program } from "../scalar/program.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { type Tensor, viewsOf } from "../tensor/tensor.ts";
 import { apply } from "./apply.ts";
 import type { Gradient, GradientContext, Op } from "./op.ts";
-import { allocate, allocateEach, distinctBuffers, execute, runMap, withTemporaries } from "./run.ts";
+import { allocate, allocateEach, distinctBuffers, endAll, execute, runMap, withTemporaries } from "./run.ts";
 import { viewOp, withUnitDims } from "./views.ts";
 
 /*
@@ -43,7 +43,7 @@ export interface ReduceAttributes extends MapAttributes {
 
 const MAP_GRADIENT: Gradient<MapAttributes> = {
   save(inputs, outputs, needs, { program }) {
-    const uses = forwardUses(program, needs, true);
+    const { uses } = planOf(program, needs, inputs, (outputs[0] as Tensor).shape, true);
     const saved = new Array<Tensor>(uses.length);
     for (let i = 0; i < uses.length; i++) {
       const { from, index } = uses[i] as DerivativeUse;
@@ -56,8 +56,8 @@ const MAP_GRADIENT: Gradient<MapAttributes> = {
 
 /** Sums alone have this derivative; other reductions take theirs from how they are composed. */
 const SUM_GRADIENT: Gradient<ReduceAttributes> = {
-  save: (inputs, _outputs, needs, { program }) =>
-    forwardUses(program, needs, false).map(({ index }) => inputs[index] as Tensor),
+  save: (inputs, _outputs, needs, { program, shape }) =>
+    planOf(program, needs, inputs, shape, false).uses.map(({ index }) => inputs[index] as Tensor),
   vjp(context) {
     const { shape, axes } = context.attributes;
     const kept = keptShape(shape, axes);
@@ -99,7 +99,7 @@ function forwardMap(
   const outputs = allocateAll(device, dtypes, shape, this.name);
   // Not `guarded`: its closure would cost every eager operation more than the rest of this function.
   try {
-    runMap(device, program, views(inputs), views(outputs), params);
+    runMap(device, program, viewsOf(inputs), viewsOf(outputs), params);
   } catch (error) {
     endAll(outputs);
     throw error;
@@ -156,7 +156,7 @@ function reduceInParts(
 ): void {
   withTemporaries((temporaries) => {
     for (const { dtype } of program.results) temporaries.push(allocate(device, dtype, shape, program.name));
-    const values = views(temporaries);
+    const values = viewsOf(temporaries);
     runMap(device, program, inputs, values, params);
     values.forEach((value, i) => {
       const output = outputs[i] as View;
@@ -201,12 +201,6 @@ function allocateAll(
   return allocateEach(dtypes, (dtype) => allocate(device, dtype, shape, origin));
 }
 
-function views(tensors: readonly Tensor[]): readonly View[] {
-  const result = new Array<View>(tensors.length);
-  for (let i = 0; i < tensors.length; i++) result[i] = (tensors[i] as Tensor).view;
-  return result;
-}
-
 /** Runs kernels into outputs; if they throw, the outputs end. */
 export function guarded(outputs: readonly Tensor[], run: () => void): readonly Tensor[] {
   try {
@@ -216,10 +210,6 @@ export function guarded(outputs: readonly Tensor[], run: () => void): readonly T
     throw error;
   }
   return outputs;
-}
-
-function endAll(outputs: readonly Tensor[]): void {
-  for (const output of outputs) output.end("the operation failed");
 }
 
 /** A program from a table of one per compute dtype, built at first use. */
@@ -294,32 +284,57 @@ export function expandTo(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, shape) ? x : (apply(EXPAND, [x], { shape })[0] as Tensor);
 }
 
-const usesByProgram = new WeakMap<Program, Map<number, readonly DerivativeUse[]>>();
-
-/** Forward values that the gradients of the wanted inputs read, each once. */
-function forwardUses(
-  program: Program,
-  needs: readonly boolean[],
-  outputsSaved: boolean,
-): readonly DerivativeUse[] {
-  let key = outputsSaved ? 1 : 0;
-  for (let i = 0; i < needs.length; i++) key = key * 2 + (needs[i] === true ? 1 : 0);
-  const known = usesByProgram.get(program)?.get(key);
-  if (known !== undefined) return known;
-  const cache = cached(usesByProgram, program, () => new Map<number, readonly DerivativeUse[]>());
-  return cached(cache, key, () => {
-    const seen = new Map<string, DerivativeUse>();
-    for (const index of wantedInputs(needs)) {
-      for (const use of derivative(program, [index], outputsSaved).uses) {
-        if (use.from !== "gradient") seen.set(`${use.from} ${use.index}`, use);
-      }
-    }
-    return [...seen.values()];
-  });
+/** A derivative, and where its operands are: places among the saved values, and ~place among the gradients. */
+interface Rule extends Derivative {
+  readonly places: readonly number[];
 }
 
-function wantedInputs(needs: readonly boolean[]): readonly number[] {
-  return needs.flatMap((need, index) => (need ? [index] : []));
+/** How the gradients of a program's inputs are had. */
+interface Plan {
+  /** Of each input: not wanted, of full shape, or to be summed because it was broadcast; then if outputs are saved. */
+  readonly ways: readonly number[];
+  /** Forward values that the rules read, each once. */
+  readonly uses: readonly DerivativeUse[];
+  /** One rule for all gradients of full shape. */
+  readonly together: Rule | undefined;
+  /** The others' rules. */
+  readonly alone: readonly (Rule | undefined)[];
+}
+
+const plansByProgram = new WeakMap<Program, Plan[]>();
+
+function planOf(
+  program: Program,
+  needs: readonly boolean[],
+  inputs: readonly { readonly shape: Shape }[],
+  shape: Shape,
+  outputsSaved: boolean,
+): Plan {
+  const ways = needs.map((need, i) =>
+    need ? (sameShape((inputs[i] as ValueType).shape, shape) ? 1 : 2) : 0,
+  );
+  ways.push(outputsSaved ? 1 : 0);
+  const plans = cached(plansByProgram, program, () => []);
+  const known = plans.find((plan) => sameShape(plan.ways, ways));
+  if (known !== undefined) return known;
+  const uses: DerivativeUse[] = [];
+  const placeOf = ({ from, index }: DerivativeUse): number =>
+    uses.findIndex((known) => known.from === from && known.index === index);
+  needs.forEach((need, index) => {
+    if (!need) return;
+    for (const use of derivative(program, [index], outputsSaved).uses)
+      if (use.from !== "gradient" && placeOf(use) < 0) uses.push(use);
+  });
+  const rule = (wanted: readonly number[]): Rule => {
+    const found = derivative(program, wanted, outputsSaved);
+    const places = found.uses.map((use) => (use.from === "gradient" ? ~use.index : placeOf(use)));
+    return { ...found, places };
+  };
+  const full = needs.flatMap((_, index) => (ways[index] === 1 ? [index] : []));
+  const alone = needs.map((_, index) => (ways[index] === 2 ? rule([index]) : undefined));
+  const plan: Plan = { ways, uses, together: full.length > 0 ? rule(full) : undefined, alone };
+  plans.push(plan);
+  return plan;
 }
 
 /**
@@ -333,53 +348,38 @@ function programGradients(
 ): readonly (Tensor | undefined)[] {
   const { program, params } = context.attributes;
   const { needs, inputs, saved } = context;
-  const device = (context.gradients.find((gradient) => gradient !== undefined) as Tensor).device;
+  const { device } = context.gradients.find((gradient) => gradient !== undefined) as Tensor;
   const gradients = context.outputs.map(
     (type, i) => context.gradients[i] ?? filled(device, type.shape, type.dtype, 0),
   );
-  const uses = forwardUses(program, needs, outputsSaved);
-  const operandsOf = (rule: Derivative): readonly Tensor[] =>
-    rule.uses.map((use) =>
-      use.from === "gradient"
-        ? (gradients[use.index] as Tensor)
-        : (saved[uses.findIndex((known) => known.from === use.from && known.index === use.index)] as Tensor),
-    );
+  const { ways, together, alone } = planOf(program, needs, inputs, shape, outputsSaved);
+  const operandsOf = ({ places }: Rule): readonly Tensor[] =>
+    places.map((place) => (place < 0 ? gradients[~place] : saved[place]) as Tensor);
 
-  const results: (Tensor | undefined)[] = needs.map(() => undefined);
-  const wanted = wantedInputs(needs);
-  const full = wanted.filter((index) => sameShape((inputs[index] as ValueType).shape, shape));
-  if (full.length > 0) {
-    const rule = derivative(program, full, outputsSaved);
-    const operands = operandsOf(rule);
-    const dtypes = full.map((index) => (inputs[index] as ValueType).dtype);
-    const passed = isIdentity(rule) ? (operands[0] as Tensor) : undefined;
-    if (passed !== undefined && dtypes.every((dtype) => dtype === passed.dtype)) {
-      for (const index of full) results[index] = expandTo(passed, shape);
-    } else {
-      const made = apply(
-        mapOpOf(rule.program),
-        operands,
-        { program: rule.program, params, dtypes, shape },
-        device,
-      );
-      full.forEach((index, i) => {
-        results[index] = made[i];
-      });
-    }
+  let made: readonly Tensor[] = [];
+  if (together !== undefined) {
+    const operands = operandsOf(together);
+    const dtypes = inputs.filter((_, i) => ways[i] === 1).map(({ dtype }) => dtype);
+    const passed = isIdentity(together) ? (operands[0] as Tensor) : undefined;
+    made =
+      passed !== undefined && dtypes.every((dtype) => dtype === passed.dtype)
+        ? dtypes.map(() => expandTo(passed, shape))
+        : apply(
+            mapOpOf(together.program),
+            operands,
+            { program: together.program, params, dtypes, shape },
+            device,
+          );
   }
-  for (const index of wanted) {
-    if (full.includes(index)) continue;
-    const type = inputs[index] as ValueType;
-    const rule = derivative(program, [index], outputsSaved);
-    const axes = broadcastAxes(type.shape, shape);
+  let next = 0;
+  return alone.map((rule, i) => {
+    if (rule === undefined) return ways[i] === 1 ? made[next++] : undefined;
+    const { shape: own, dtype } = inputs[i] as ValueType;
     const operands = operandsOf(rule);
-    if (operands.length === 0) {
-      results[index] = filled(device, type.shape, type.dtype, 0);
-    } else {
-      results[index] = sumOfProgram(rule.program, params, operands, shape, axes, type.shape, type.dtype);
-    }
-  }
-  return results;
+    return operands.length === 0
+      ? filled(device, own, dtype, 0)
+      : sumOfProgram(rule.program, params, operands, shape, broadcastAxes(own, shape), own, dtype);
+  });
 }
 
 /** Whether a derivative hands the gradient through unchanged to every wanted input (sums, copies). */

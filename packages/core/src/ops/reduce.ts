@@ -1,4 +1,4 @@
-import type { ReduceKind } from "../backend/call.ts";
+import type { ArgReduceCall, ReduceKind } from "../backend/call.ts";
 import { showShape } from "../backend/geometry.ts";
 import { type Shape, sizeOf } from "../backend/view.ts";
 import { cached } from "../cache.ts";
@@ -26,7 +26,7 @@ import {
   type ReduceAttributes,
   reduceOp,
 } from "./programs.ts";
-import { allocate, execute, operands } from "./run.ts";
+import { allocate, callOf, execute } from "./run.ts";
 import { castProgram, castTo, where } from "./select.ts";
 import { permute, reshape, slice } from "./shape.ts";
 import { exp, isInf, log } from "./unary.ts";
@@ -51,9 +51,9 @@ interface Plan {
   readonly count: number;
 }
 
-function plan(op: string, x: Tensor, options: ReduceOptions, extra: readonly string[] = []): Plan {
+function plan(op: string, x: Tensor, options: ReduceOptions, allowed = REDUCE_OPTIONS): Plan {
   checkTensor(op, x);
-  checkOptions(op, options, [...REDUCE_OPTIONS, ...extra]);
+  checkOptions(op, options, allowed);
   const axes = checkAxes(op, options.axis, x.rank);
   const kept = keptShape(x.shape, axes);
   const shape =
@@ -260,7 +260,7 @@ export function variance(x: Tensor, options: VarianceOptions = {}): Tensor {
 
 /** The variance in the dtype that x is computed in. Call it in a composite. */
 function varianceOf(op: string, x: Tensor, options: VarianceOptions): Tensor {
-  const { axes, shape, count } = plan(op, x, options, ["ddof"]);
+  const { axes, shape, count } = plan(op, x, options, [...REDUCE_OPTIONS, "ddof"]);
   checkFloat(op, x);
   const ddof = options.ddof ?? 1;
   if (!Number.isFinite(ddof))
@@ -307,11 +307,8 @@ const ARG: Op<{ readonly kind: "max" | "min"; readonly axes: readonly number[] }
       `arg${kind}`,
     );
     if (output.size === 0) return [output];
-    const call = {
-      ...operands([source], output),
-      kernel: "argReduce",
-      attributes: { kind, axes },
-    } as const;
+    const parts = { kernel: "argReduce", attributes: { kind, axes } } as const;
+    const call = callOf<ArgReduceCall>(parts, [source], [output.view]);
     guarded([output], () => execute(device, call));
     output.storage.range = [0, sizeOf(axes.map((axis) => source.shape[axis] as number)) - 1];
     return [output];

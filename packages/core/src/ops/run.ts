@@ -1,4 +1,5 @@
-import type { Call, RequiredCall, RequiredKernel } from "../backend/call.ts";
+import type { Call, MapCall, MatmulCall, ReduceCall, RequiredCall, RequiredKernel } from "../backend/call.ts";
+import type { MapManyCall } from "../backend/fused.ts";
 import { expandView } from "../backend/geometry.ts";
 import { type BackendBuffer, contiguousView, type Shape, sizeOf, type View } from "../backend/view.ts";
 import { DTYPES, type DType } from "../dtype.ts";
@@ -35,7 +36,7 @@ export function allocateEach<T>(items: readonly T[], make: (item: T) => Tensor):
   try {
     for (const item of items) tensors.push(make(item));
   } catch (error) {
-    for (const tensor of tensors) tensor.end("the operation failed");
+    endAll(tensors);
     throw error;
   }
   return tensors;
@@ -75,16 +76,26 @@ function undeclared(device: Device, kernel: RequiredKernel, dtype: DType, origin
   );
 }
 
-/** What every call of one output without a program carries. */
-export function operands(
+/** Calls that have attributes and no program. */
+export type PlainCall = Exclude<Call, MapCall | MapManyCall | MatmulCall | ReduceCall>;
+
+/** Such a call. Written out: to spread objects of many forms costs more than a small kernel. */
+export function callOf<C extends PlainCall>(
+  parts: PlainParts<C>,
   inputs: readonly View[],
-  output: Tensor,
-): Pick<Call, "buffers" | "inputs" | "outputs" | "params"> {
-  const outputs = [output.view];
-  return { buffers: distinctBuffers(inputs, outputs), inputs, outputs, params: NO_PARAMS };
+  outputs: readonly View[],
+  params: readonly number[] = NO_PARAMS,
+): C {
+  const { kernel, attributes }: PlainParts<PlainCall> = parts;
+  const buffers = distinctBuffers(inputs, outputs);
+  return { kernel, attributes, buffers, inputs, outputs, params } as PlainCall as C;
 }
 
-const NO_PARAMS: readonly number[] = [];
+/** What is particular to such a call. */
+export type PlainParts<C extends PlainCall> = C extends PlainCall ? Pick<C, "kernel" | "attributes"> : never;
+
+/** No numbers. */
+export const NO_PARAMS: readonly number[] = [];
 
 /**
  * Runs a program over views, inputs broadcast to the outputs' shape. Nothing happens where that is empty. A program
@@ -152,6 +163,11 @@ export function withTemporaries<T>(run: (temporaries: Tensor[]) => T): T {
   try {
     return run(temporaries);
   } finally {
-    for (const temporary of temporaries) temporary.end("it was a temporary");
+    endAll(temporaries, "it was a temporary");
   }
+}
+
+/** Ends what was not computed, or is not needed any more. */
+export function endAll(tensors: readonly Tensor[], reason = "the operation failed"): void {
+  for (const tensor of tensors) tensor.end(reason);
 }

@@ -11,7 +11,7 @@ import { checkAxis, checkOptions, checkTensor } from "./options.ts";
 import { concat } from "./place.ts";
 import { filled, guarded } from "./programs.ts";
 import { sumType } from "./reduce.ts";
-import { allocate, execute, operands } from "./run.ts";
+import { allocate, callOf, execute } from "./run.ts";
 import { castTo, where } from "./select.ts";
 import { flip, slice } from "./shape.ts";
 import { isNaN as isNotANumber, neg } from "./unary.ts";
@@ -38,7 +38,7 @@ function runScan([x]: readonly Tensor[], attributes: ScanAttributes, device: Dev
   const output = allocate(device, source.dtype, source.shape, NAMES[attributes.kind]);
   if (output.size === 0) return [output];
   return guarded([output], () =>
-    execute(device, { ...operands([source], output), kernel: "scan", attributes }),
+    execute(device, callOf<ScanCall>({ kernel: "scan", attributes }, [source], [output.view])),
   );
 }
 

@@ -23,8 +23,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   const strides = reshapedStrides(x.view, target);
   if (strides !== undefined) return apply(RESHAPE, [x], { shape: target, strides })[0] as Tensor;
   const dense = copied(x);
-  const denseStrides = reshapedStrides(dense.view, target) as readonly number[];
-  const result = apply(RESHAPE, [dense], { shape: target, strides: denseStrides })[0] as Tensor;
+  const result = reshape(dense, target);
   dense.dispose();
   return result;
 }

@@ -74,6 +74,7 @@ function along(op: string, x: Tensor, options: SoftmaxOptions, logarithm: boolea
   const axis = x.rank === 0 ? 0 : checkAxis(op, options.axis ?? -1, x.rank);
   // A single element has all of the share, and of none there is nothing to share.
   if (x.rank === 0 || x.size === 0) return composite([x], () => (logarithm ? sub(x, x) : exp(sub(x, x))));
+  if (axis === x.rank - 1) return apply(SOFTMAX, [x], { log: logarithm })[0] as Tensor;
   return composite([x], () => {
     const result = apply(SOFTMAX, [swapAxes(x, axis, -1)], { log: logarithm })[0] as Tensor;
     return swapAxes(result, axis, -1);

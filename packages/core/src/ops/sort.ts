@@ -6,7 +6,7 @@ import { gather } from "./index-ops.ts";
 import type { Op } from "./op.ts";
 import { checkAxis, checkInteger, checkOptions, checkTensor } from "./options.ts";
 import { copied, guarded } from "./programs.ts";
-import { allocate, distinctBuffers, execute } from "./run.ts";
+import { allocate, callOf, execute } from "./run.ts";
 import { slice } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
 
@@ -46,14 +46,7 @@ const SORT: Op<SortCall["attributes"]> = {
     indices.storage.range = [0, (source.shape[attributes.axis] as number) - 1];
     const outputs = [values.view, indices.view];
     return guarded([values, indices], () =>
-      execute(device, {
-        kernel: "sort",
-        buffers: distinctBuffers([source], outputs),
-        inputs: [source],
-        outputs,
-        params: [],
-        attributes,
-      }),
+      execute(device, callOf<SortCall>({ kernel: "sort", attributes }, [source], outputs)),
     );
   },
 };

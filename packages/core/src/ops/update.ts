@@ -7,7 +7,7 @@ import { GradientError, LifetimeError, ShapeError } from "../errors.ts";
 import type { Expr } from "../scalar/expr.ts";
 import * as s from "../scalar/expr.ts";
 import { makeProgram, type Program } from "../scalar/program.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { type Tensor, viewsOf } from "../tensor/tensor.ts";
 import { apply, fusionMode, together } from "./apply.ts";
 import type { Op } from "./op.ts";
 import { identityProgram, type MapAttributes, mapOp } from "./programs.ts";
@@ -45,8 +45,9 @@ export function defineUpdate(spec: UpdateSpec): Update {
 }
 
 function programOf({ spec, programs }: Update, tensors: readonly Tensor[]): Program {
-  const types = tensors.map((tensor) => DTYPES[tensor.dtype].compute);
-  const key = types.join();
+  const types = tensors.map((tensor) => DTYPES[tensor.view.dtype].compute);
+  const [common] = types as [ComputeDType];
+  const key = types.every((type) => type === common) ? common : types.join();
   let program = programs.get(key);
   if (program === undefined) {
     const home = types[0] as ComputeDType;
@@ -60,26 +61,29 @@ function programOf({ spec, programs }: Update, tensors: readonly Tensor[]): Prog
   return program;
 }
 
+/** Refuses what does not fit the update; returns its operands, the state first. */
 function checkUpdate(
   { spec }: Update,
   state: readonly Tensor[],
   inputs: readonly Tensor[],
   params: readonly number[],
-): void {
+): readonly Tensor[] {
   if (state.length !== spec.state || inputs.length !== spec.inputs || params.length !== spec.params.length) {
     throw new ShapeError(
       `${spec.name}: expected ${spec.state} state tensors, ${spec.inputs} inputs and the numbers ${spec.params.join(", ")}, ` +
         `got ${state.length}, ${inputs.length} and ${params.length}.`,
     );
   }
-  const first = state[0] as Tensor;
-  for (const tensor of together(spec.name, [...state, ...inputs])) {
-    if (!sameShape(tensor.shape, first.shape)) {
+  const operands = together(spec.name, [...state, ...inputs]);
+  const { shape } = (state[0] as Tensor).view;
+  for (const { view } of operands) {
+    if (!sameShape(view.shape, shape)) {
       throw new ShapeError(
-        `${spec.name}: all tensors must have the shape of the first, ${showShape(first.shape)}; got ${showShape(tensor.shape)}.`,
+        `${spec.name}: all tensors must have the shape of the first, ${showShape(shape)}; got ${showShape(view.shape)}.`,
       );
     }
   }
+  return operands;
 }
 
 /** Writes new values into state tensors. Versions go up, so that a backward that still needs the old ones says so. */
@@ -89,10 +93,9 @@ export function runUpdate(
   inputs: readonly Tensor[],
   params: readonly number[],
 ): void {
-  checkUpdate(update, state, inputs, params);
+  const operands = checkUpdate(update, state, inputs, params);
   const first = state[0] as Tensor;
-  const views = [...state, ...inputs].map((tensor) => tensor.view);
-  writeViews(update.spec.name, programOf(update, [...state, ...inputs]), views, state, params, first);
+  writeViews(update.spec.name, programOf(update, operands), viewsOf(operands), state, params, first);
 }
 
 /** The tensors of one of several updates: what is rewritten, and what is read besides. */
@@ -110,41 +113,49 @@ export function runUpdates(
   targets: readonly UpdateTarget[],
   params: readonly number[],
 ): void {
-  for (const { state, inputs } of targets) checkUpdate(update, state, inputs, params);
-  if (fusionMode() !== "off" && targets.length > 1 && runTogether(update, targets, params)) return;
+  const operands = targets.map(({ state, inputs }) => checkUpdate(update, state, inputs, params));
+  if (fusionMode() !== "off" && targets.length > 1 && runTogether(update, targets, operands, params)) return;
   for (const { state, inputs } of targets) runUpdate(update, state, inputs, params);
 }
 
 /** Runs all updates as one call, and tells whether it could. */
-function runTogether(update: Update, targets: readonly UpdateTarget[], params: readonly number[]): boolean {
-  const [first] = targets as readonly [UpdateTarget];
-  const { device } = first.state[0] as Tensor;
-  const { dtypes, maxBuffersPerCall } = device.backend.capabilities;
+function runTogether(
+  update: Update,
+  targets: readonly UpdateTarget[],
+  operands: readonly (readonly Tensor[])[],
+  params: readonly number[],
+): boolean {
+  const [first] = operands as readonly [readonly Tensor[]];
+  const { device } = first[0] as Tensor;
+  const { backend } = device;
+  const { dtypes, maxBuffersPerCall } = backend.capabilities;
   if (dtypes.mapMany === undefined) return false;
-  const program = programOf(update, [...first.state, ...first.inputs]);
+  const program = programOf(update, first);
   const inputs: View[] = [];
   const outputs: View[] = [];
-  const buffers: BackendBuffer[] = [];
-  for (const { state, inputs: read } of targets) {
-    const tensors = [...state, ...read];
-    if (
-      tensors.some((one) => one.size === 0 || one.device !== device) ||
-      programOf(update, tensors) !== program
-    )
-      return false;
-    const views = tensors.map(({ view }) => view);
-    const own = distinctBuffers(views, []);
-    if (state.some(({ view }) => repeats(view)) || conflicts(views, state)) return false;
-    // Groups run in any order, so that none may read what another writes.
-    if (own.some((buffer) => buffers.includes(buffer))) return false;
-    buffers.push(...own);
-    inputs.push(...views);
-    for (const { view } of state) outputs.push(view);
+  const seen = new Set<BackendBuffer>();
+  for (let group = 0; group < targets.length; group++) {
+    const { state } = targets[group] as UpdateTarget;
+    const tensors = operands[group] as readonly Tensor[];
+    const from = inputs.length;
+    for (let i = 0; i < tensors.length; i++) {
+      const { view } = tensors[i] as Tensor;
+      if (view.size === 0 || DTYPES[view.dtype].compute !== program.inputs[i]) return false;
+      // Groups run in any order, so that none may read what another writes.
+      if (seen.has(view.buffer) && !inputs.slice(from).some(({ buffer }) => buffer === view.buffer))
+        return false;
+      seen.add(view.buffer);
+      inputs.push(view);
+      if (i < state.length) outputs.push(view);
+    }
+    if ((tensors[0] as Tensor).device !== device) return false;
+    if (state.some(({ view }) => repeats(view)) || conflicts(viewsOf(tensors), state)) return false;
   }
+  const buffers = [...seen];
   const attributes = { groups: targets.length };
   const call: MapManyCall = { kernel: "mapMany", program, buffers, inputs, outputs, params, attributes };
-  if (buffers.length > maxBuffersPerCall || device.backend.supports(call) !== "yes") return false;
-  device.backend.execute(call);
+  if (buffers.length > maxBuffersPerCall || backend.supports(call) !== "yes") return false;
+  backend.execute(call);
   for (const { state } of targets) for (const { storage } of state) storage.written(update.spec.name);
   return true;
 }
@@ -156,8 +167,7 @@ export function pureUpdate(
   inputs: readonly Tensor[],
   params: readonly number[],
 ): readonly Tensor[] {
-  checkUpdate(update, state, inputs, params);
-  const operands = [...state, ...inputs];
+  const operands = checkUpdate(update, state, inputs, params);
   const dtypes = state.map((tensor) => tensor.dtype);
   return apply(update.op, operands, { program: programOf(update, operands), params, dtypes });
 }
@@ -201,25 +211,17 @@ function writeViews(
   for (const { view } of targets) {
     if (repeats(view)) {
       throw new ShapeError(
-        `${writer}: the target of shape ${showShape(view.shape)} repeats its elements (it was expanded), so they cannot be ` +
-          "written one by one. Write to what it was expanded from, or to a clone.",
+        `${writer}: the target of shape ${showShape(view.shape)} repeats its elements. Write to what was expanded, or to a clone.`,
       );
     }
   }
   const conflict = conflicts(inputs, targets);
-  const tooMany =
-    new Set([...inputs, ...targets.map(({ view }) => view)].map(({ buffer }) => buffer)).size >
-    device.backend.capabilities.maxBuffersPerCall;
+  const outputs = viewsOf(targets);
+  const tooMany = distinctBuffers(inputs, outputs).length > device.backend.capabilities.maxBuffersPerCall;
   if (first.size > 0 && (conflict || tooMany)) {
     withTemporaries((results) => {
       for (const target of targets) results.push(allocate(device, target.dtype, target.shape, writer));
-      runMap(
-        device,
-        program,
-        inputs,
-        results.map(({ view }) => view),
-        params,
-      );
+      runMap(device, program, inputs, viewsOf(results), params);
       targets.forEach((target, i) => {
         runMap(
           device,
@@ -231,20 +233,16 @@ function writeViews(
       });
     });
   } else {
-    runMap(
-      device,
-      program,
-      inputs,
-      targets.map(({ view }) => view),
-      params,
-    );
+    runMap(device, program, inputs, outputs, params);
   }
   for (const target of targets) target.storage.written(writer);
 }
 
 /** Whether elements of a view are the same memory, so that they cannot be written one by one. */
 function repeats(view: View): boolean {
-  return view.strides.some((step, axis) => step === 0 && (view.shape[axis] as number) > 1);
+  return (
+    !view.contiguous && view.strides.some((step, axis) => step === 0 && (view.shape[axis] as number) > 1)
+  );
 }
 
 /** Whether a target overlaps an input otherwise than by being it. */
@@ -256,9 +254,10 @@ function conflicts(inputs: readonly View[], targets: readonly Tensor[]): boolean
 
 function sameView(a: View, b: View): boolean {
   return (
-    a.offset === b.offset &&
-    a.dtype === b.dtype &&
-    sameShape(a.shape, b.shape) &&
-    a.strides.every((step, i) => step === b.strides[i])
+    a === b ||
+    (a.offset === b.offset &&
+      a.dtype === b.dtype &&
+      sameShape(a.shape, b.shape) &&
+      sameShape(a.strides, b.strides))
   );
 }

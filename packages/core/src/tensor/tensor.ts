@@ -45,6 +45,8 @@ export class Tensor<K = unknown> implements Kinded<K> {
   root: Root | undefined = undefined;
   /** @internal Place in the owner's list. */
   slot = 0;
+  /** @internal Of a gradient: how many places of a backward still wait for it. */
+  uses = 0;
   /** @internal Why it may no longer be used. */
   ended: string | undefined = undefined;
   /** @internal What {@link Tensor.grad} shows. */
@@ -237,7 +239,7 @@ export class Tensor<K = unknown> implements Kinded<K> {
     if (this.ended === undefined) return;
     throw new LifetimeError(
       `${op}: the result of "${this.origin}" of shape [${this.shape.join(", ")}] was ended because ${this.ended}. ` +
-        "To use a tensor longer, call .keep() on it before (and .dispose() when done), or read it with await x.data() in time.",
+        "To use it longer, call .keep() on it before (and .dispose() when done), or await x.data() in time.",
     );
   }
 
@@ -255,6 +257,13 @@ export class Tensor<K = unknown> implements Kinded<K> {
 
 /** The operations that are methods as well; see {@link TensorMethods}. */
 export interface Tensor<K = unknown> extends TensorMethods {}
+
+/** Shapes, dtypes and layouts of tensors. They keep no memory: a view does not hold its storage. */
+export function viewsOf(tensors: readonly Tensor[]): readonly View[] {
+  const views = new Array<View>(tensors.length);
+  for (let i = 0; i < tensors.length; i++) views[i] = (tensors[i] as Tensor).view;
+  return views;
+}
 
 function rowMajor(bytes: Uint8Array, view: View, first: number): HostArray {
   const stretch = decode(bytes, view.dtype);

@@ -310,7 +310,15 @@ const OTHERS: readonly string[] = [
 ];
 
 /** Files of operations that make tensors, or write, move and configure them. */
-const UNDIFFERENTIATED: readonly string[] = ["apply", "create", "options", "random", "transfer", "update"];
+const UNDIFFERENTIATED: readonly string[] = [
+  "apply",
+  "create",
+  "from-bytes",
+  "options",
+  "random",
+  "transfer",
+  "update",
+];
 
 beforeAll(setUp);
 

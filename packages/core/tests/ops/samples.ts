@@ -196,6 +196,7 @@ export const SAMPLES: Readonly<Record<string, Sample>> = {
   split: () => [x(), [1, 2], 1],
   chunk: () => [x(), 2, 1],
   tensor: () => [[[1, 2]], creation],
+  fromBytes: () => [new Uint8Array(8), [2, 1], creation],
   fromData: () => [Float32Array.of(1, 2), [2, 1], creation],
   zeros: () => [[2, 3], creation],
   ones: () => [[2, 3], creation],
