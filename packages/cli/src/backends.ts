@@ -88,7 +88,10 @@ function isBackend(value: unknown): value is Backend {
     typeof value.name === "string" &&
     "capabilities" in value &&
     "execute" in value &&
-    typeof value.execute === "function"
+    typeof value.execute === "function" &&
+    // Whoever opens one also ends it.
+    "dispose" in value &&
+    typeof value.dispose === "function"
   );
 }
 

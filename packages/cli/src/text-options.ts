@@ -42,7 +42,7 @@ export interface TextActions {
   chat(folder: string, options: ChatCommandOptions): Promise<number>;
 }
 
-/** Temperature where tokens are drawn and none is given. */
+/** Temperature where tokens are drawn and neither the arguments nor the model say which. */
 export const TEMPERATURE = 0.8;
 
 const MAX_SEED = 2 ** 32 - 1;
@@ -53,7 +53,7 @@ const fromZeroToOne = numberBetween(0, 1, 0.9);
 function folder(): Argument {
   return new Argument(
     "<folder>",
-    "a model: config.json, model.safetensors (or shards) and tokenizer.json, as nf train nanogpt writes them, too; or a llama2.c checkpoint with its vocabulary",
+    "a model: config.json, model.safetensors (or shards) and tokenizer.json, as nf train nanogpt writes them, too; or a llama2.c checkpoint with its vocabulary; or a GGUF file",
   ).argParser(someText);
 }
 
@@ -92,7 +92,7 @@ function addTextOptions(command: Command, maxTokens: number): Command {
     .addOption(
       one(
         "--temperature <number>",
-        `below 1 more certain, above 1 more varied (default: ${TEMPERATURE})`,
+        `below 1 more certain, above 1 more varied (default: the model's own, else ${TEMPERATURE})`,
         positiveNumber,
       ),
     )

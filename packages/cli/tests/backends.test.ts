@@ -86,6 +86,7 @@ describe("opening a backend", () => {
       "@nf/backend-wasm": new Error("bad WebAssembly"),
       lodash: { chunk() {} },
       impostor: { createBackend: () => ({ name: "impostor" }) },
+      endless: { createBackend: () => ({ ...idleBackend("endless"), dispose: undefined }) },
     });
     await expect(openBackend("native", odd)).rejects.toThrow(
       '"native" does not start here: no binary for this machine',
@@ -95,6 +96,7 @@ describe("opening a backend", () => {
     );
     await expect(openBackend("lodash", odd)).rejects.toThrow("does not export the function createBackend");
     await expect(openBackend("impostor", odd)).rejects.toThrow("createBackend() gave something else");
+    await expect(openBackend("endless", odd)).rejects.toThrow("createBackend() gave something else");
   });
 });
 

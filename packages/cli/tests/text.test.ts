@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -101,6 +101,31 @@ describe("nf generate", () => {
     expect(stopped).toMatchObject({ finish: "stop", text: plain.text.slice(0, plain.text.indexOf(stop)) });
     const short = await generate("--greedy", "--prompt", "abc", "--context", "10", "--max-tokens", "30");
     expect(short.tokens.length).toBeLessThanOrEqual(7);
+  });
+
+  it("takes what the model's generation_config.json says and the arguments leave open", async () => {
+    const folder = join(root, "advised");
+    await cp(tiny, folder, { recursive: true });
+    const advise = (settings: object): Promise<void> =>
+      writeFile(join(folder, "generation_config.json"), JSON.stringify(settings));
+    const ran = async (...argv: string[]): Promise<{ tokens: number[]; seed: number | null }> => {
+      const { stdout } = await nf(["generate", folder, "--max-tokens", "8", ...argv, "--json"], {
+        importModule,
+      });
+      return JSON.parse(stdout);
+    };
+    await advise({ do_sample: false, num_beams: 4 });
+    const greedy = await ran();
+    expect(greedy.seed).toBeNull();
+    expect(greedy.tokens).toEqual((await ran("--greedy")).tokens);
+    expect((await ran("--seed", "4")).seed).toBe(4);
+    const noted = await nf(["generate", folder, "--max-tokens", "1"], { importModule });
+    expect(noted.stderr).toContain("generation_config.json asks for num_beams");
+    await advise({ do_sample: true, temperature: 4, top_k: 30 });
+    const drawn = await ran("--seed", "4");
+    expect(drawn).toEqual(expect.objectContaining({ seed: 4 }));
+    expect(drawn.tokens).toEqual((await ran("--seed", "4", "--temperature", "4", "--top-k", "30")).tokens);
+    expect(drawn.tokens).not.toEqual((await ran("--seed", "4", "--temperature", "0.8")).tokens);
   });
 
   it("says which matrices could not be kept as asked", async () => {

@@ -12,7 +12,7 @@ import type { WeightFile } from "./weight-file.ts";
 /**
  * Opens weights of any kind: a safetensors, GGUF or llama2.c file (told by its bytes, not by its name), or a folder that
  * holds `model.safetensors`, shards with their index, or exactly one file of the others. `config.json` of a folder
- * becomes `config`.
+ * becomes `config`, `generation_config.json` `generationConfig`.
  *
  * @throws WeightFileError if nothing is recognised, or more than one file could be meant.
  */
@@ -39,17 +39,17 @@ async function openFile(input: FileInput): Promise<WeightFile> {
 
 async function openFolder(folder: string, names: readonly string[]): Promise<WeightFile> {
   const file = await openIn(folder, names);
-  if (!names.includes("config.json")) return file;
   const close = (): Promise<void> => file.close();
   try {
-    const config = await readJson(joinPath(folder, "config.json"));
-    if (!isJsonObject(config)) throw new WeightFileError(`${folder}: config.json holds no object.`);
+    const config = await objectIn(folder, names, "config.json");
+    const generationConfig = await objectIn(folder, names, "generation_config.json");
     return {
       format: file.format,
       name: file.name,
       tensors: file.tensors,
       metadata: file.metadata,
-      config: plainJson(config) as Record<string, unknown>,
+      config: config ?? file.config,
+      ...(generationConfig !== undefined && { generationConfig }),
       read: (name) => file.read(name),
       close,
     };
@@ -57,6 +57,18 @@ async function openFolder(folder: string, names: readonly string[]): Promise<Wei
     await close();
     throw error;
   }
+}
+
+/** The object in a JSON file of a folder; undefined if there is no such file. */
+async function objectIn(
+  folder: string,
+  names: readonly string[],
+  name: string,
+): Promise<Readonly<Record<string, unknown>> | undefined> {
+  if (!names.includes(name)) return undefined;
+  const fields = await readJson(joinPath(folder, name));
+  if (!isJsonObject(fields)) throw new WeightFileError(`${folder}: ${name} holds no object.`);
+  return plainJson(fields) as Record<string, unknown>;
 }
 
 async function openIn(folder: string, names: readonly string[]): Promise<WeightFile> {

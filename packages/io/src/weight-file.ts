@@ -83,6 +83,8 @@ export interface WeightFile {
    * with one, else what a llama2.c header says; undefined where there is neither.
    */
   readonly config: Readonly<Record<string, unknown>> | undefined;
+  /** The contents of `generation_config.json` where the weights lie in a folder with one: how texts are best generated. */
+  readonly generationConfig?: Readonly<Record<string, unknown>>;
   /**
    * Bytes of a tensor, little-endian, row-major, in memory of their own.
    *

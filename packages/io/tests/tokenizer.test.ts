@@ -83,6 +83,34 @@ describe("loadTokenizer", () => {
     );
   });
 
+  it("loses nothing of a text: bytes first, then the token for the unknown, else an error", async () => {
+    const variant = (model: object): Promise<Tokenizer> =>
+      loadTokenizer(json({ ...small, model: { ...small.model, ...model } }));
+    const strict = await variant({});
+    expect(() => strict.encode("aéb")).toThrow(TokenizerError);
+    expect(() => strict.encode("aéb")).toThrow(/lacks "é", and it has no token for the unknown/);
+    // A word long enough to be merged by the other way.
+    expect(() => strict.encode(`${"a".repeat(5000)}z`)).toThrow(/lacks "z"/);
+    expect(strict.encode("ab</s>")).toEqual([4, 1]);
+
+    const bytes = { "<0xC3>": 6, "<0xA9>": 7 };
+    const fallback = await variant({ byte_fallback: true, vocab: { ...small.model.vocab, ...bytes } });
+    expect(fallback.encode("aéb")).toEqual([2, 6, 7, 3]);
+    expect(() => fallback.encode("a–b")).toThrow(/lacks "–"/);
+
+    const known = await variant({ unk_token: "<u>", vocab: { ...small.model.vocab, "<u>": 6 } });
+    expect(known.encode("aéb")).toEqual([2, 6, 3]);
+    const absent = await variant({ unk_token: "<u>" });
+    expect(() => absent.encode("aéb")).toThrow(TokenizerError);
+
+    const pieces = [
+      ["a", -1],
+      ["b", -2],
+    ];
+    const unigram = await variant({ type: "Unigram", vocab: pieces, unk_id: null, merges: undefined });
+    expect(() => unigram.encode("aéb")).toThrow(TokenizerError);
+  });
+
   it("refuses misuse by name", async () => {
     const tokenizer = await loadTokenizer(json(small));
     expect(() => tokenizer.encode("ab", withUnknown({ add_special: true }))).toThrow(

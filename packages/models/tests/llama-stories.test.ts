@@ -1,15 +1,24 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { cpu } from "@nf/backend-cpu";
+import { native } from "@nf/backend-native";
 import { wasm } from "@nf/backend-wasm";
 import { argmax, type Backend, fromData, memory, noGrad, use } from "@nf/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type LoadedLlama, loadLlama } from "../src/index.ts";
 
+/** Whether there is a binary of the native backend for this machine. */
+const hasNative = await native().then(
+  (backend) => backend.dispose().then(() => true),
+  () => process.env["NF_NATIVE"] === "required",
+);
+if (!hasNative) console.log("skipped: stories260K on native, which has no binary here");
+
 /** Backends that the expected text must come from, token for token. */
 const BACKENDS: Readonly<Record<string, () => Promise<Backend>>> = {
   cpu: () => cpu(),
   wasm: () => wasm(),
+  ...(hasNative && { native: () => native() }),
 };
 
 const root = process.env["NF_DATA_DIR"];
@@ -48,6 +57,13 @@ describe.runIf(there).each(Object.entries(BACKENDS))("stories260K on %s", (_name
     expect(generation.text).toBe(expected);
     expect(generation.finish).toBe("length");
     expect([1, ...generation.tokens]).toEqual(llama.tokenizer.encode(expected));
+  });
+
+  it("begins with the same text from blocks of 8 bits", async () => {
+    using quantized = await loadLlama(folder, { backend, weights: "q8_0" });
+    const generation = await quantized.generate("", { greedy: true, maxTokens: 40 }).finished();
+    expect(generation.tokens).toHaveLength(40);
+    expect(expected.startsWith(generation.text)).toBe(true);
   });
 
   it("writes the same tokens without a cache", async () => {

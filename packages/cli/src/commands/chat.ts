@@ -9,11 +9,11 @@ const COMMANDS = "/clear, /exit";
 
 /** `nf chat`: a conversation, lines of standard input against answers on standard output. */
 export async function runChat(io: Io, path: string, options: ChatCommandOptions): Promise<number> {
-  const settings = generateOptions(options, io.signal);
-  await checkSampling(settings);
+  await checkSampling(generateOptions(options, io.signal));
   const { stdin } = io;
   if (stdin === undefined) throw new CliError("There is no standard input to talk on. Use nf generate.");
   return withModel(io, path, options, async (llama, backend) => {
+    const settings = generateOptions(options, io.signal, llama.defaults);
     if (llama.tokenizer.chatTemplate === undefined) {
       throw new UsageError(
         `The model in ${path} has no chat template: it only goes on texts. Use nf generate ${path} --prompt "…".`,

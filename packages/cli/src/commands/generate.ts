@@ -5,9 +5,9 @@ import type { GenerateCommandOptions } from "../text-options.ts";
 /** `nf generate`: a text on standard output, and how fast it came on standard error. */
 export async function runGenerate(io: Io, path: string, options: GenerateCommandOptions): Promise<number> {
   const { prompt, json = false } = options;
-  const settings = generateOptions(options, io.signal);
-  await checkSampling(settings);
+  await checkSampling(generateOptions(options, io.signal));
   return withModel(io, path, options, async (llama, backend) => {
+    const settings = generateOptions(options, io.signal, llama.defaults);
     const generation = await asUsage(() => llama.generate(prompt, settings));
     try {
       await asUsage(async () => {

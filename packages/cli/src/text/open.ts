@@ -5,6 +5,7 @@ import { type Backend, NanoFluxError, OptionError, OutOfMemoryError, use } from 
 import { readJson } from "@nf/io";
 import {
   type GenerateOptions,
+  type GenerationDefaults,
   type LoadedGpt,
   type LoadedLlama,
   loadGpt,
@@ -16,10 +17,19 @@ import { CliError, messageOf, UsageError } from "../errors.ts";
 import { type Io, say } from "../io.ts";
 import { TEMPERATURE, type TextOptions } from "../text-options.ts";
 
-/** How tokens are chosen, in the words of the library; the seed is drawn where none is given. */
-export function generateOptions(options: TextOptions, signal: AbortSignal): GenerateOptions {
-  const { greedy, maxTokens, stop, repetitionPenalty, frequencyPenalty } = options;
-  const { temperature = TEMPERATURE, topK, topP, minP, seed = randomInt(2 ** 32) } = options;
+/**
+ * How tokens are chosen, in the words of the library; the seed is drawn where none is given. What the arguments leave open,
+ * a model's own defaults decide.
+ */
+export function generateOptions(
+  options: TextOptions,
+  signal: AbortSignal,
+  defaults: GenerationDefaults = {},
+): GenerateOptions {
+  const { maxTokens, stop, repetitionPenalty, frequencyPenalty, topK, topP, minP } = options;
+  const { temperature = defaults.temperature ?? TEMPERATURE, seed = randomInt(2 ** 32) } = options;
+  const drawing = [options.temperature, topK, topP, minP, options.seed].some((one) => one !== undefined);
+  const greedy = options.greedy === true || (defaults.greedy === true && !drawing);
   const chosen: GenerateOptions = greedy
     ? { greedy }
     : {
@@ -52,7 +62,7 @@ export async function withModel(
   const folder = resolve(io.cwd, path);
   if ((await stat(folder).catch(() => undefined)) === undefined) {
     throw new UsageError(
-      `There is no ${path}. Give a folder with config.json, model.safetensors and tokenizer.json, or with a llama2.c checkpoint and its vocabulary.`,
+      `There is no ${path}. Give a folder with config.json, model.safetensors and tokenizer.json, or with a llama2.c checkpoint and its vocabulary, or a GGUF file.`,
     );
   }
   const note = (line: string): void => say(io.stderr, line);
@@ -64,6 +74,8 @@ export async function withModel(
   try {
     const gpt = GPT.has(await modelType(folder));
     const model = gpt ? await openGpt(folder, path, options) : await openLlama(folder, options, note);
+    if (model.passedOver.length > 0)
+      note(`generation_config.json asks for ${model.passedOver.join(", ")}, which nf does not have.`);
     try {
       return await run(model, backend);
     } finally {

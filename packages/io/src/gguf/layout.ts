@@ -55,6 +55,7 @@ export function huggingFaceLayout(file: WeightFile): WeightFile {
     metadata: file.metadata,
     tensors,
     config: { ...config, tie_word_embeddings: !tensors.has("lm_head.weight") },
+    ...(file.generationConfig !== undefined && { generationConfig: file.generationConfig }),
     async read(name) {
       const { shape } = storedTensor(layout, name);
       const bytes = await file.read(sources.get(name) as string);

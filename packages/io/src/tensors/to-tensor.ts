@@ -3,6 +3,7 @@ import {
   checkOptions,
   type DType,
   DTypeError,
+  fromBytes,
   fromData,
   isFloat,
   type QuantizedTensor,
@@ -45,9 +46,12 @@ export async function toTensor(
       `toTensor: ${name} of ${file.name} holds floats (${stored}), and ${dtype} cannot. Choose a float dtype.`,
     );
   }
+  const place = options.backend && { backend: options.backend };
+  // Nothing is to be converted, so 16-bit floats are not widened on the way.
+  if (stored === dtype && isFloat(dtype)) return fromBytes(await file.read(name), shape, { dtype, ...place });
   const values = await readValues(file, name);
   try {
-    return fromData(values, shape, { dtype, ...(options.backend && { backend: options.backend }) });
+    return fromData(values, shape, { dtype, ...place });
   } catch (error) {
     if (!(error instanceof DTypeError)) throw error;
     throw new DTypeError(`toTensor: ${name} of ${file.name}: ${error.message}`);

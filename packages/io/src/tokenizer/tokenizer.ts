@@ -4,6 +4,7 @@ import { reasonOf, TokenizerError } from "../errors.ts";
 import { type ChatMessage, type ChatOptions, renderChat } from "./chat.ts";
 import { prepareForLongWords } from "./long-words.ts";
 import { DecodeStream } from "./stream.ts";
+import { refuseUnknownParts } from "./unknown.ts";
 
 /** Options of {@link Tokenizer.encode}. */
 export interface EncodeOptions {
@@ -33,7 +34,10 @@ export interface TokenizerParts {
 /** The library's tokenizer, as far as it is used. Its own declarations do not resolve under Node's module rules. */
 interface Encoder {
   readonly model: unknown;
-  encode(text: string, options: { add_special_tokens: boolean }): { readonly ids: (number | undefined)[] };
+  encode(
+    text: string,
+    options: { add_special_tokens: boolean },
+  ): { readonly ids: (number | null | undefined)[] };
   decode(
     ids: number[],
     options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean },
@@ -64,6 +68,7 @@ export class Tokenizer {
     try {
       this.#encoder = new HuggingFaceTokenizer(parts.tokenizer, config);
       prepareForLongWords(this.#encoder.model);
+      refuseUnknownParts(this.#encoder.model);
     } catch (error) {
       throw new TokenizerError(`${parts.name}: makes no tokenizer: ${reasonOf(error)}.`, { cause: error });
     }
@@ -77,7 +82,11 @@ export class Tokenizer {
     this.#cleanUp = config["clean_up_tokenization_spaces"] === true;
   }
 
-  /** Ids of a text. */
+  /**
+   * Ids of a text. What the vocabulary lacks becomes its bytes where it has those, else the token for the unknown.
+   *
+   * @throws TokenizerError if it has neither.
+   */
   encode(text: string, options: EncodeOptions = {}): number[] {
     checkOptions("encode", options, ["addSpecial"]);
     if (typeof text !== "string") throw new OptionError(`encode: expected a text, got ${typeof text}.`);
@@ -85,9 +94,9 @@ export class Tokenizer {
       this.#encoder.encode(text, { add_special_tokens: options.addSpecial ?? true }),
     ).ids;
     if (isComplete(ids)) return ids;
-    const unknown = ids.indexOf(undefined);
+    const unknown = ids.findIndex(isNoId);
     throw new TokenizerError(
-      `${this.#name}: the text has something at token ${unknown} that the vocabulary lacks, and it has no token for the unknown.`,
+      `${this.#name}: the text has something at token ${unknown} that the vocabulary lacks, and it has no token for the unknown. Leave it out of the text.`,
     );
   }
 
@@ -149,6 +158,13 @@ export class Tokenizer {
   }
 }
 
-function isComplete(ids: (number | undefined)[]): ids is number[] {
-  return !ids.includes(undefined);
+/** What the library gives for a token that neither it nor the unknown has an id for. */
+type NoId = null | undefined;
+
+function isNoId(id: number | NoId): id is NoId {
+  return id === undefined || id === null;
+}
+
+function isComplete(ids: (number | NoId)[]): ids is number[] {
+  return !ids.some(isNoId);
 }

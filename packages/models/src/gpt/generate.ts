@@ -5,10 +5,10 @@ import {
   fromData,
   type HostArray,
   IndexError,
-  noGrad,
   OptionError,
   slice,
 } from "@nf/core";
+import { evaluating } from "../evaluating.ts";
 import type { CancelSignal, FinishReason, GeneratedToken } from "../llama/generate.ts";
 import { SAMPLING_OPTIONS, Sampler, type SamplingOptions } from "../llama/sampling.ts";
 import { GptCache } from "./cache.ts";
@@ -115,17 +115,6 @@ async function step(
     return { id: sampler.choose(values), ...(wanted && { logits: values }) };
   } finally {
     result.dispose();
-  }
-}
-
-/** Runs a synchronous function in evaluation mode without gradients, and brings back the modes of the modules. */
-function evaluating<T>(model: Gpt, fn: () => T): T {
-  const training = model.modules().filter((module) => module.training);
-  for (const module of training) module.training = false;
-  try {
-    return noGrad(fn);
-  } finally {
-    for (const module of training) module.training = true;
   }
 }
 

@@ -8,6 +8,12 @@ import {
   type Tokenizer,
   type WeightFile,
 } from "@nf/io";
+import {
+  type GenerationDefaults,
+  type HfGenerationConfig,
+  parseGenerationConfig,
+  withGenerationDefaults,
+} from "../llama/generation-config.ts";
 import { Generation, type PieceDecoder } from "../llama/text.ts";
 import { GPT_TOKEN_OPTIONS, type GptTokenOptions, generateGptTokens } from "./generate.ts";
 import { Gpt, type GptConfig, GptConfigError, gptParameters } from "./gpt.ts";
@@ -36,6 +42,8 @@ const GENERATE_OPTIONS = [...GPT_TOKEN_OPTIONS, "stop", "ignoreEos"];
 export interface GptFromFile extends HfGptConfig {
   /** In evaluation mode, on the backend in use. */
   readonly model: Gpt;
+  /** What `generation_config.json` says. */
+  readonly generation: HfGenerationConfig;
 }
 
 /**
@@ -53,6 +61,7 @@ export async function readGpt(file: WeightFile, options: LoadGptOptions = {}): P
     ]);
   }
   const parsed = parseGptConfig(file.config, { ignore });
+  const generation = parseGenerationConfig(file.generationConfig);
   const { config, layout } = parsed;
   checkSizes(file, parsed);
   const model = new Gpt(config, { draw: false });
@@ -67,7 +76,7 @@ export async function readGpt(file: WeightFile, options: LoadGptOptions = {}): P
     model.dispose();
     throw error;
   }
-  return { ...parsed, model: model.eval() };
+  return { ...parsed, generation, model: model.eval() };
 }
 
 /**
@@ -123,6 +132,10 @@ export class LoadedGpt {
   readonly bosToken: number | undefined;
   /** Tokens that end a text. */
   readonly eosTokens: readonly number[];
+  /** What holds where {@link generate} and {@link chat} are not told otherwise: of `generation_config.json`. */
+  readonly defaults: GenerationDefaults;
+  /** Settings of `generation_config.json` that would change the text, and that there is nothing like here. */
+  readonly passedOver: readonly string[];
   /** Whether tokens are single characters. */
   private readonly characters: boolean;
 
@@ -131,14 +144,17 @@ export class LoadedGpt {
     this.model = from.model;
     this.characters = from.layout === "nanogpt";
     this.tokenizer = tokenizer;
-    this.bosToken = tokenizer.bosId ?? from.bosToken ?? undefined;
+    const { generation } = from;
+    this.defaults = generation.defaults;
+    this.passedOver = generation.passedOver;
+    this.bosToken = tokenizer.bosId ?? generation.bosToken ?? from.bosToken ?? undefined;
     const own = tokenizer.eosId === undefined ? [] : [tokenizer.eosId];
-    this.eosTokens = [...new Set([...from.eosTokens, ...own])];
+    this.eosTokens = [...new Set([...(generation.eosTokens ?? from.eosTokens), ...own])];
   }
 
   /**
    * Goes on a prompt: a text, or its tokens. An empty text begins with the token of the beginning. The model sees the last
-   * `maxPositions` tokens of prompt and text.
+   * `maxPositions` tokens of prompt and text. Options that are left out are those of {@link defaults}.
    *
    * @throws OptionError for unknown options, and for an empty prompt without a token of the beginning
    *
@@ -173,7 +189,8 @@ export class LoadedGpt {
 
   private start(tokens: readonly number[], decoder: PieceDecoder, options: GptGenerateOptions): Generation {
     checkOptions("generate", options, GENERATE_OPTIONS);
-    const { stop = [], ignoreEos = false, ...rest } = options;
+    const { stop = [], ignoreEos = false, ...given } = options;
+    const rest = withGenerationDefaults(given, this.defaults, tokens.length);
     if (ignoreEos && rest.eosTokens !== undefined)
       throw new OptionError("generate: with ignoreEos no eosTokens are looked for. Leave one out.");
     const eosTokens = ignoreEos ? [] : (rest.eosTokens ?? this.eosTokens);
@@ -187,7 +204,7 @@ export class LoadedGpt {
   }
 
   private encode(prompt: string): readonly number[] {
-    // A vocabulary of characters has no token for the unknown: the tokenizer would leave them out.
+    // A vocabulary of characters has no token for the unknown: the tokenizer would name the first of them only.
     const unknown = this.characters
       ? [...new Set(prompt)].filter((one) => this.tokenizer.idOf(one) === undefined)
       : [];

@@ -14,6 +14,11 @@ export {
   generateTokens,
   type TokenOptions,
 } from "./generate.ts";
+export {
+  type GenerationDefaults,
+  type HfGenerationConfig,
+  parseGenerationConfig,
+} from "./generation-config.ts";
 export { type HfLlamaConfig, type ParseConfigOptions, parseLlamaConfig } from "./hf-config.ts";
 export {
   type GenerateOptions,

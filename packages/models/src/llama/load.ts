@@ -11,6 +11,12 @@ import {
 import { KVCache } from "./cache.ts";
 import { LlamaConfigError } from "./config.ts";
 import { generateTokens, TOKEN_OPTIONS, type TokenOptions } from "./generate.ts";
+import {
+  type GenerationDefaults,
+  type HfGenerationConfig,
+  parseGenerationConfig,
+  withGenerationDefaults,
+} from "./generation-config.ts";
 import { type HfLlamaConfig, parseLlamaConfig } from "./hf-config.ts";
 import { availableMemory, estimateMemory, type LlamaMemory, refuseTooLarge } from "./memory.ts";
 import { Llama, type LlamaWeight } from "./model.ts";
@@ -60,6 +66,8 @@ const PRIMED = 8;
 /** A model with its weights, without a tokenizer. */
 export interface LlamaFromFile extends HfLlamaConfig {
   readonly model: Llama;
+  /** What `generation_config.json` says. */
+  readonly generation: HfGenerationConfig;
   /** What it was estimated to take. */
   readonly memory: LlamaMemory;
   /** Names of matrices that stayed f32, because their rows are no whole number of the blocks that were asked for. */
@@ -84,6 +92,7 @@ export async function readLlama(input: WeightFile, options: LoadLlamaOptions = {
     ]);
   }
   const parsed = parseLlamaConfig(file.config, { ignore });
+  const generation = parseGenerationConfig(file.generationConfig);
   const { config } = parsed;
   const maxSequenceLength = options.maxSequenceLength ?? Math.min(config.maxPositions, DEFAULT_LENGTH);
   checkInteger(op, "maxSequenceLength", maxSequenceLength, 1, config.maxPositions);
@@ -108,6 +117,7 @@ export async function readLlama(input: WeightFile, options: LoadLlamaOptions = {
   const unquantized = plan.filter(({ shape, format: kept }) => asked && shape.length === 2 && kept === "f32");
   return {
     ...parsed,
+    generation,
     model: new Llama(config, { weights }).eval(),
     memory,
     unquantized: unquantized.map(({ stored }) => stored),
@@ -128,6 +138,10 @@ export class LoadedLlama {
   readonly bosToken: number | undefined;
   /** Tokens that end a text. */
   readonly eosTokens: readonly number[];
+  /** What holds where {@link generate} and {@link chat} are not told otherwise: of `generation_config.json`. */
+  readonly defaults: GenerationDefaults;
+  /** Settings of `generation_config.json` that would change the text, and that there is nothing like here. */
+  readonly passedOver: readonly string[];
   /** Tokens that the cache holds. */
   private known: number[] = [];
   private busy = false;
@@ -139,14 +153,17 @@ export class LoadedLlama {
     this.cache = new KVCache(from.config, from.maxSequenceLength, { backend });
     this.memory = from.memory;
     this.unquantized = from.unquantized;
-    this.bosToken = tokenizer.bosId ?? from.bosToken ?? undefined;
+    const { generation } = from;
+    this.defaults = generation.defaults;
+    this.passedOver = generation.passedOver;
+    this.bosToken = tokenizer.bosId ?? generation.bosToken ?? from.bosToken ?? undefined;
     const own = tokenizer.eosId === undefined ? [] : [tokenizer.eosId];
-    this.eosTokens = [...new Set([...from.eosTokens, ...own])];
+    this.eosTokens = [...new Set([...(generation.eosTokens ?? from.eosTokens), ...own])];
   }
 
   /**
    * Goes on a prompt: a text, or its tokens. An empty text begins with the token of the beginning. What the prompt shares
-   * with the text before is not computed again.
+   * with the text before is not computed again. Options that are left out are those of {@link defaults}.
    *
    * @throws OptionError for unknown options and for a prompt that does not fit
    *
@@ -177,7 +194,8 @@ export class LoadedLlama {
 
   private start(tokens: readonly number[], decoder: PieceDecoder, options: GenerateOptions): Generation {
     checkOptions("generate", options, GENERATE_OPTIONS);
-    const { stop = [], ignoreEos = false, ...rest } = options;
+    const { stop = [], ignoreEos = false, ...given } = options;
+    const rest = withGenerationDefaults(given, this.defaults, tokens.length);
     if (ignoreEos && rest.eosTokens !== undefined)
       throw new OptionError("generate: with ignoreEos no eosTokens are looked for. Leave one out.");
     const from = { reused: 0 };

@@ -111,7 +111,6 @@ export interface PlannedWeight extends LlamaTensor {
   readonly bytes: number;
 }
 
-const FLOATS = ["f32", "f64", "bf16", "f16"];
 const BLOCKS: Readonly<Record<QuantizedFormat, number>> = { q8_0: 34, q4_0: 18 };
 
 /** What files may hold beside the weights: a tied head written out, and tables that older versions kept. */
@@ -196,7 +195,6 @@ export async function readWeight(
 
 /** Host memory that reading one weight takes at its peak: the file's bytes, its values, and what is made of them. */
 export function stagingBytes({ source, format, shape, bytes }: PlannedWeight): number {
-  if (source.dtype === format)
-    return source.bytes + (FLOATS.includes(format) && format !== "f32" ? 4 * sizeOf(shape) + bytes : 0);
+  if (source.dtype === format) return source.bytes;
   return source.bytes + 4 * sizeOf(shape) + bytes;
 }

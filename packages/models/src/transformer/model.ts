@@ -33,7 +33,7 @@ import { type ExpertRouting, MixtureOfExperts } from "./experts.ts";
 
 /** Options of {@link Transformer}. */
 export interface TransformerOptions {
-  /** Where the initial weights come from; default the generator that `manualSeed` seeds. */
+  /** Where initial weights and the masks of dropout come from; default the generator that `manualSeed` seeds. */
   readonly generator?: Generator;
 }
 
@@ -105,7 +105,7 @@ export class Transformer extends Module {
     this.targetEmbedding = config.tiedEmbeddings
       ? this.sourceEmbedding
       : new TokenEmbedding(targetVocabSize, dModel, options);
-    this.positions = new PositionalEncoding(config.maxPositions, dModel, config.dropout);
+    this.positions = new PositionalEncoding(config.maxPositions, dModel, config.dropout, options);
     this.encoder = Array.from(
       { length: numEncoderLayers },
       () => new TransformerEncoderLayer(config, options),
@@ -259,11 +259,11 @@ export class PositionalEncoding extends Module {
   readonly waves: Tensor;
   readonly dropout: Dropout;
 
-  constructor(maxPositions: number, dModel: number, dropout: number) {
+  constructor(maxPositions: number, dModel: number, dropout: number, options: TransformerOptions = {}) {
     super();
     const table = sinusoids(maxPositions, dModel);
     this.waves = this.registerBuffer("waves", fromData(table, [maxPositions, dModel]), { persistent: false });
-    this.dropout = new Dropout(dropout);
+    this.dropout = new Dropout(dropout, options);
   }
 
   override resetParameters(): void {
@@ -295,7 +295,7 @@ export class TransformerEncoderLayer extends Module {
     super();
     this.selfAttention = attention(config, options);
     this.feedForward = feedForward(config, options);
-    this.residuals = [new TransformerResidual(config), new TransformerResidual(config)];
+    this.residuals = [new TransformerResidual(config, options), new TransformerResidual(config, options)];
   }
 
   /** `[batch, source, dModel]` to the same. */
@@ -320,9 +320,9 @@ export class TransformerDecoderLayer extends Module {
     this.crossAttention = attention(config, options);
     this.feedForward = feedForward(config, options);
     this.residuals = [
-      new TransformerResidual(config),
-      new TransformerResidual(config),
-      new TransformerResidual(config),
+      new TransformerResidual(config, options),
+      new TransformerResidual(config, options),
+      new TransformerResidual(config, options),
     ];
   }
 
@@ -357,10 +357,13 @@ export class TransformerResidual extends Module {
   readonly dropout: Dropout;
   private readonly normFirst: boolean;
 
-  constructor({ dModel, layerNormEps, dropout, normFirst }: TransformerConfig) {
+  constructor(
+    { dModel, layerNormEps, dropout, normFirst }: TransformerConfig,
+    options: TransformerOptions = {},
+  ) {
     super();
     this.norm = new LayerNorm(dModel, { eps: layerNormEps });
-    this.dropout = new Dropout(dropout);
+    this.dropout = new Dropout(dropout, options);
     this.normFirst = normFirst;
   }
 

@@ -7,11 +7,11 @@ import {
   fromData,
   logSoftmax,
   max,
-  noGrad,
   OptionError,
   Scope,
   type Tensor,
 } from "@nf/core";
+import { evaluating } from "../evaluating.ts";
 import type { CancelSignal } from "../llama/generate.ts";
 import type { DecoderState, Transformer } from "./model.ts";
 
@@ -297,15 +297,13 @@ class Rows {
     const state = this.select(beams);
     const scope = new Scope("its search went on");
     const tensors = scope.run(() =>
-      evaluating(model, () =>
-        noGrad(() => {
-          const next = model.step(fromData(last, [last.length, 1], { backend }), state);
-          this.state = next.state;
-          const offsets = fromData(this.offsets, [this.offsets.length], { backend });
-          // What the new state shares with the old one belongs to a scope of its own.
-          return { self: next.state.self, read: result(logSoftmax(add(next.logits, offsets))) };
-        }),
-      ),
+      evaluating(model, () => {
+        const next = model.step(fromData(last, [last.length, 1], { backend }), state);
+        this.state = next.state;
+        const offsets = fromData(this.offsets, [this.offsets.length], { backend });
+        // What the new state shares with the old one belongs to a scope of its own.
+        return { self: next.state.self, read: result(logSoftmax(add(next.logits, offsets))) };
+      }),
     );
     this.decoded.dispose();
     this.decoded = scope;
@@ -352,17 +350,6 @@ class Rows {
 
 function byScore(a: Hypothesis, b: Hypothesis): number {
   return b.score - a.score;
-}
-
-/** Runs a synchronous function with the model in evaluation mode, and brings back the modes that its modules were in. */
-function evaluating<T>(model: Transformer, fn: () => T): T {
-  const training = model.modules().filter((module) => module.training);
-  for (const module of training) module.training = false;
-  try {
-    return fn();
-  } finally {
-    for (const module of training) module.training = true;
-  }
 }
 
 /** Most tokens of the result for each source. */
