@@ -3,7 +3,7 @@
 #include "conv.h"
 
 #define MOST_PADDED (1u << 24) // elements of padded input in memory at a time
-#define PARTIALS 16            // private weight gradients at most
+#define PARTIALS 8             // private weight gradients at most
 
 static i32 gcd(i32 a, i32 b) {
   while (b != 0) {
@@ -169,7 +169,7 @@ KERNEL(conv) {
   u32 wide = result->dtype == F64, bytes = wide ? 8 : 4;
   u32 ins = c.groups * c.in_channels, outs = c.groups * c.out_channels;
   f64 work = (f64)c.batch * outs * c.pixels * c.taps; // multiplications
-  c.row_blocks = pass == FORWARD ? (c.out_channels + 1) / 2 : (c.out_channels + 3) / 4;
+  c.row_blocks = (c.out_channels + 3) / 4;
   if (wide) {
     if (pass != INPUT_GRAD) c.x64 = dense_f64(x);
     if (pass != WEIGHT_GRAD) c.w64 = dense_f64(w);

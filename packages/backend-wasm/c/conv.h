@@ -47,7 +47,7 @@ typedef struct Conv {
   i32 *panel_tap, *panel_origin; // inputGrad: `tap` and `origin` of each panel of four; -1 where there is none
   u32 channel_blocks, panels; // blocks of input channels, and the panels of one
   u32 first, images; // images under way
-  u32 row_blocks;    // blocks of output channels: up to two forward, up to four in weightGrad
+  u32 row_blocks;    // blocks of up to four output channels
   u32 splits, parts, items;
 } Conv;
 

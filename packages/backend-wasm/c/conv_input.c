@@ -2,33 +2,43 @@
 // the input's places.
 #include "conv.h"
 
-// Sums over output channels for four taps and two vectors of pixels: to `sums`, or where that is NULL added to the
-// taps' places for the first vector, and `shift` elements further for the second.
-static NOINLINE void input_tile(u32 channels, const f32 *w, const f32 *g, i32 next, i32 pixels, f32 *x, const i32 *tap,
-                                i32 shift, f32 *sums) {
-  f32x4 sum[4][2] = {0};
-  const f32 *end = w + 4 * channels;
-  NO_UNROLL for (; w != end; w += 4, g += pixels) {
-    KEEP(w);
-    KEEP(g);
-    f32x4 a = load4(g), b = load4(g + next);
-    for (u32 r = 0; r < 4; r++) {
-      f32x4 s = splat4(w[r]);
-      sum[r][0] = madd4(s, a, sum[r][0]);
-      sum[r][1] = madd4(s, b, sum[r][1]);
+// Sums over output channels for two vectors of pixels, four taps at a time, added to the taps' places. `straight`: whole
+// vectors of their own, one after the other.
+static NOINLINE void input_tiles(const Conv *c, const f32 *w, const f32 *g, f32 *x, const i32 *tap, const Pixels *p,
+                                 const Pixels *q, u32 straight) {
+  u32 channels = c->out_channels, pixels = c->pixels;
+  i32 next = q->to - p->to, shift = q->from - p->from;
+  g += p->to;
+  for (u32 panel = c->panels; panel > 0; panel--, tap += 4) {
+    f32x4 sum[4][2] = {0};
+    const f32 *end = w + 4 * channels, *from = g;
+    NO_UNROLL for (; w != end; w += 4, from += pixels) {
+      KEEP(w);
+      KEEP(from);
+      f32x4 a = load4(from), b = load4(from + next);
+      for (u32 r = 0; r < 4; r++) {
+        f32x4 s = splat4(w[r]);
+        sum[r][0] = madd4(s, a, sum[r][0]);
+        sum[r][1] = madd4(s, b, sum[r][1]);
+      }
     }
-  }
-  if (sums == NULL) {
-    for (u32 r = 0; r < 4; r++) {
-      f32 *to = x + tap[r];
-      store4(to, load4(to) + sum[r][0]);
-      store4(to + shift, load4(to + shift) + sum[r][1]);
+    if (straight && tap[3] >= 0) {
+      for (u32 r = 0; r < 4; r++) {
+        f32 *to = x + p->from + tap[r];
+        store4(to, load4(to) + sum[r][0]);
+        store4(to + shift, load4(to + shift) + sum[r][1]);
+      }
+      continue;
     }
-    return;
-  }
-  for (u32 r = 0; r < 4; r++) {
-    store4(sums + 8 * r, sum[r][0]);
-    store4(sums + 8 * r + 4, sum[r][1]);
+    f32 sums[32];
+    for (u32 r = 0; r < 4; r++) {
+      store4(sums + 8 * r, sum[r][0]);
+      store4(sums + 8 * r + 4, sum[r][1]);
+    }
+    for (u32 r = 0; r < 4 && tap[r] >= 0; r++) {
+      place(x + p->from + tap[r], sums + 8 * r, p, 1);
+      if (p != q) place(x + q->from + tap[r], sums + 8 * r + 4, q, 1);
+    }
   }
 }
 
@@ -38,23 +48,11 @@ static void input_block(const Conv *c, u32 image, u32 group, u32 block) {
   f32 *x = c->padded + (image * c->groups + group) * c->in_channels * c->channel;
   fill_bytes(x + first * c->channel, 0, channels * c->channel * 4);
   const f32 *g = c->g + ((c->first + image) * c->groups + group) * c->out_channels * c->pixels;
-  const f32 *weights = c->packed + (group * c->channel_blocks + block) * c->panels * c->out_channels * 4;
-  f32 sums[32];
+  const f32 *w = c->packed + (group * c->channel_blocks + block) * c->panels * c->out_channels * 4;
+  const i32 *tap = c->panel_tap + block * c->panels * 4;
   for (u32 v = 0; v < c->vectors; v += 2) {
     const Pixels *p = c->list + v, *q = v + 1 < c->vectors ? p + 1 : p;
-    const i32 *tap = c->panel_tap + block * c->panels * 4;
-    u32 simple = p != q && p->count == 4 && p->again == 0 && q->again == 0;
-    const f32 *w = weights;
-    for (u32 panel = 0; panel < c->panels; panel++, tap += 4, w += 4 * c->out_channels) {
-      u32 straight = simple && tap[3] >= 0;
-      input_tile(c->out_channels, w, g + p->to, q->to - p->to, (i32)c->pixels, x + p->from, tap, q->from - p->from,
-                 straight ? NULL : sums);
-      if (straight) continue;
-      for (u32 r = 0; r < 4 && tap[r] >= 0; r++) {
-        place(x + p->from + tap[r], sums + 8 * r, p, 1);
-        if (p != q) place(x + q->from + tap[r], sums + 8 * r + 4, q, 1);
-      }
-    }
+    input_tiles(c, w, g, x, tap, p, q, p != q && p->count == 4 && p->again == 0 && q->again == 0);
   }
 }
 

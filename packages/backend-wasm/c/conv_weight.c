@@ -16,6 +16,21 @@
       const f32 *xi = x + image * c->groups * c->in_channels * c->channel;                                             \
       const Pixels *list = c->list + row * per_row;                                                                    \
       left -= last - row;                                                                                              \
+      if (rest == 0) {                                                                                                 \
+        /* One loop for all rows, which are short. */                                                                  \
+        const Pixels *stop = c->list + last * per_row;                                                                 \
+        NO_UNROLL for (; list != stop; list++, gi += 4) {                                                              \
+          KEEP(gi);                                                                                                    \
+          const f32 *p = xi + list->from, *q = gi;                                                                     \
+          f32x4 a = load4(p), b = load4(p + next);                                                                     \
+          for (u32 r = 0; r < ROWS; r++, q += pixels) {                                                                \
+            f32x4 s = load4(q);                                                                                        \
+            sum[r][0] = madd4(s, a, sum[r][0]);                                                                        \
+            sum[r][1] = madd4(s, b, sum[r][1]);                                                                        \
+          }                                                                                                            \
+        }                                                                                                              \
+        continue;                                                                                                      \
+      }                                                                                                                \
       for (; row < last; row++, list += per_row) {                                                                     \
         const f32 *p = xi + list->from, *row_end = gi + ((u32)width & ~3u);                                            \
         NO_UNROLL for (; gi != row_end; gi += 4, p += 4) {                                                             \
@@ -29,7 +44,6 @@
             sum[r][1] = madd4(s, b, sum[r][1]);                                                                        \
           }                                                                                                            \
         }                                                                                                              \
-        if (rest == 0) continue;                                                                                       \
         f32x4 a = load4_part(p, rest), b = load4_part(p + next, rest);                                                 \
         for (i32 r = 0; r < ROWS; r++) {                                                                               \
           f32x4 s = load4_part(gi + r * pixels, rest);                                                                 \
@@ -54,8 +68,8 @@ void conv_weight_part(void *arg, u32 part, u32 thread) {
   u32 all_rows = c->images * (u32)(c->out[0] * c->out[1]);
   // So many rows that what they touch stays in the cache while all taps pass over it.
   u32 rows = (u32)(c->out[0] * c->out[1]);
-  u32 touched = (c->in_channels * c->channel + c->out_channels * c->pixels) / rows + 1;
-  u32 chunk = MAX(4, 8192 / touched);
+  u32 touched = (c->in_channels * c->channel + 4 * c->pixels) / rows + 1;
+  u32 chunk = MAX(4, 16384 / touched);
   const i32 *tap = c->tap;
   Range range = part_range(c->items, c->parts, part, 1);
   for (u32 i = range.begin; i < range.end; i++) {

@@ -1,10 +1,11 @@
 // Products of matrices of floats: register tiles of 4 rows and 8 (f64: 4) columns over panels of B.
 //
 // A product is cut into items: blocks of rows times blocks of columns of every matrix of the stack. Within an item the
-// depth goes in blocks, so that a panel of B, packed to lie in one piece, stays in the first-level cache while all rows
-// of the item pass over it. So is a block of A, unless its rows are dense and few columns pass over them.
-// Many blocks of rows share B, so then it is packed once, before the items. Deep products with few results are cut
-// along the depth, as a stack whose results are added. Everything follows from shapes and strides alone.
+// depth goes in blocks, and A and B are packed to lie in panels as tiles read them: a block of A in the second-level
+// cache, a few panels of B in the first, over which the tiles of four rows at a time pass side by side, so that C is
+// written along its rows. What many items share is packed once, before them: B for many blocks of rows, A for one that
+// is cut across. Deep products with few results are cut along the depth, as a stack whose results are added. Everything
+// follows from shapes and strides alone.
 //
 // What depends on the type of the numbers is in headers, included once for each: gemm_tiles.h, gemm_vector.h and
 // gemm_plan.h.
@@ -13,6 +14,7 @@
 
 #define DEEPEST 320      // most elements of a block of the depth
 #define TILE 4           // rows of a tile
+#define GROUP (2 * DEEPEST * WIDTH) // most elements of the panels of B that rows pass over at a time
 #define FEW_ROWS 128     // up to so many rows are one item
 #define ROW_BLOCK 64     // rows of an item otherwise
 #define SPLITS 8         // pieces of a deep product
@@ -26,6 +28,8 @@ INLINE f64x2 splat2(f64 x) { return (f64x2){x, x}; }
 INLINE f64x2 load2(const f64 *p) { return *(const f64x2_any *)p; }
 INLINE void store2(f64 *p, f64x2 x) { *(f64x2_any *)p = x; }
 INLINE f64 sum2(f64x2 x) { return x[0] + x[1]; }
+
+INLINE u32 padded(u32 n, u32 step) { return (n + step - 1) / step * step; }
 
 // Four by four, so that columns become rows.
 INLINE void turn_f32(const f32 *from, i32 step, f32 *to, u32 width) {

@@ -47,28 +47,27 @@ static void NAME(plan)(const GEMM *gemm, u32 piece, u32 whole) {
   }
   u32 blocks = (piece + DEEPEST - 1) / DEEPEST;
   job.block = ((piece + blocks - 1) / blocks + 7) & ~7u;
-  if (g->rows <= FEW_ROWS) {
-    job.row_step = g->rows;
-  } else {
-    u32 count = (g->rows + ROW_BLOCK - 1) / ROW_BLOCK;
-    job.row_step = ((g->rows + count - 1) / count + TILE - 1) & ~(TILE - 1u);
-  }
-  job.row_blocks = (g->rows + job.row_step - 1) / job.row_step;
-  // Columns are cut too where there are few items, into pieces of some 20 µs.
-  u32 panels = (g->columns + WIDTH - 1) / WIDTH;
+  job.row_blocks = g->rows <= FEW_ROWS ? 1 : (g->rows + ROW_BLOCK - 1) / ROW_BLOCK;
+  // Columns are cut too where there are few items, into pieces of 12 µs and more: 2, 4, 8 or 16 items, so that as many
+  // threads get equal shares.
+  u32 panels = padded(g->columns, WIDTH) / WIDTH;
   u32 items = g->batch * job.row_blocks;
-  u32 most = (u32)MIN(64.0, nanoseconds / 20000 / items);
-  u32 cuts = MIN(panels, MAX(1, MIN(most, (15 + items) / items)));
-  job.column_step = (panels + cuts - 1) / cuts * WIDTH;
-  job.column_blocks = (g->columns + job.column_step - 1) / job.column_step;
+  f64 most = MIN(panels, nanoseconds / 12000 / items);
+  job.column_blocks = 1;
+  while (2 * job.column_blocks <= most && 2 * job.column_blocks * items <= 16) job.column_blocks *= 2;
   job.items = items * job.column_blocks;
-  // An expanded B, as of a stride 0, is small: its panels would be far larger than itself.
+  // What many items share is packed once, before them: B, or A where it is one block of rows. An expanded B, as of a
+  // stride 0, is small: its panels would be far larger than itself.
   if (g->batch == 1 && job.row_blocks > 3 && g->b_row != 0 && g->b_column != 0) {
-    job.packed = scratch((u64)panels * WIDTH * g->depth * sizeof(REAL));
-    job.parts = parts_of(panels, (u32)(16384 / ((u64)g->depth * WIDTH) + 1));
+    job.packed_b = scratch((u64)padded(g->columns, WIDTH) * g->depth * sizeof(REAL));
+    job.parts = parts_of(g->columns, 16384 / g->depth + WIDTH);
     parallel(NAME(pack_part), &job, job.parts, (f64)g->columns * g->depth * 0.4);
+  } else if (g->batch == 1 && job.row_blocks == 1 && job.column_blocks > 1) {
+    job.packed_a = scratch((u64)padded(g->rows, TILE) * g->depth * sizeof(REAL));
+    job.parts = parts_of(g->rows, 8192 / g->depth + TILE);
+    parallel(NAME(pack_part), &job, job.parts, (f64)g->rows * g->depth * 0.2);
   }
-  job.parts = parts_of(job.items, (u32)(20000 / (nanoseconds / job.items + 1)) + 1);
+  job.parts = parts_of(job.items, (u32)(10000 / (nanoseconds / job.items + 1)) + 1);
   parallel(NAME(items_part), &job, job.parts, nanoseconds);
 }
 

@@ -2,12 +2,12 @@
 
 typedef struct NAME(Job) {
   GEMM g;
-  const REAL *packed;              // all of B in panels, or NULL
+  const REAL *packed_a, *packed_b; // all of A or of B in panels, or NULL
   u32 piece;                       // depth of one matrix of the stack; the last may have less
   u32 whole;                       // depth of all of them, when they are pieces of one product
   u32 block;                       // depth of a block
-  u32 row_step, row_blocks;        // rows of an item, and how many such blocks there are
-  u32 column_step, column_blocks;
+  u32 row_blocks, column_blocks;   // into how many blocks rows and columns are cut
+  u32 column_step;                 // columns of a block, for vectors
   u32 items, parts;
 } NAME(Job);
 
@@ -52,25 +52,31 @@ static void NAME(pack_a)(const REAL *a, i32 row, i32 column, u32 rows, u32 depth
   }
 }
 
+// All of A or of B: blocks of the depth one after the other, panels within each.
 static void NAME(pack_part)(void *arg, u32 part, u32 thread) {
   const NAME(Job) *job = arg;
   const GEMM *g = &job->g;
-  u32 panels = (g->columns + WIDTH - 1) / WIDTH;
-  Range range = part_range(panels, job->parts, part, 1);
+  u32 of_a = job->packed_a != NULL, width = of_a ? TILE : WIDTH, lines = of_a ? g->rows : g->columns;
+  REAL *packed = (REAL *)(of_a ? job->packed_a : job->packed_b);
+  Range range = part_range(lines, job->parts, part, width);
   for (u32 k = 0; k < g->depth; k += job->block) {
     u32 depth = MIN(job->block, g->depth - k);
-    for (u32 panel = range.begin; panel < range.end; panel++) {
-      REAL *to = (REAL *)job->packed + k * panels * WIDTH + panel * depth * WIDTH;
-      const REAL *from = g->b + (i32)k * g->b_row + (i32)(panel * WIDTH) * g->b_column;
-      NAME(pack_b)(from, g->b_row, g->b_column, depth, MIN(WIDTH, g->columns - panel * WIDTH), to);
+    REAL *to = packed + k * padded(lines, width) + range.begin * depth;
+    if (of_a) {
+      const REAL *from = g->a + (i32)range.begin * g->a_row + (i32)k * g->a_column;
+      NAME(pack_a)(from, g->a_row, g->a_column, range.end - range.begin, depth, to);
+      continue;
     }
+    const REAL *from = g->b + (i32)k * g->b_row;
+    for (u32 j = range.begin; j < range.end; j += WIDTH, to += depth * WIDTH)
+      NAME(pack_b)(from + (i32)j * g->b_column, g->b_row, g->b_column, depth, MIN(WIDTH, g->columns - j), to);
   }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Tiles
 
-// c (+)= a b for 4 rows, whose elements lie `column` apart, and WIDTH columns.
+// c (+)= a b for 4 rows and WIDTH columns.
 #define STEP(r, x)                                                                                                     \
   do {                                                                                                                 \
     VECTOR s = SPLAT(x);                                                                                               \
@@ -85,111 +91,99 @@ static void NAME(pack_part)(void *arg, u32 part, u32 thread) {
   } while (0)
 #define ZEROS VECTOR c00 = {0}, c01 = {0}, c10 = {0}, c11 = {0}, c20 = {0}, c21 = {0}, c30 = {0}, c31 = {0}
 
-// Rows of A next to each other. KEEP stops the compiler from making a pointer of its own for every load, which would
-// cost an addition each; loops are not unrolled, since engines spill vectors then.
-INLINE void NAME(tile_near)(u32 depth, const REAL *a, i32 column, const REAL *b, i32 row, REAL *c, i32 c_row, u32 more) {
-  ZEROS;
-  const REAL *end = a + (i32)depth * column;
-  NO_UNROLL for (; a != end; a += column, b += row) {
-    KEEP(a);
-    KEEP(b);
-    VECTOR b0 = LOAD(b), b1 = LOAD(b + LANES);
-    STEP(0, a[0]);
-    STEP(1, a[1]);
-    STEP(2, a[2]);
-    STEP(3, a[3]);
+// One step of the depth: B's row times four elements of A. KEEP stops the compiler from making a pointer of its own for
+// every load, which would cost an addition each.
+#define DEPTH_STEP(from)                                                                                               \
+  do {                                                                                                                 \
+    KEEP(a);                                                                                                           \
+    KEEP(b);                                                                                                           \
+    VECTOR b0 = LOAD(from), b1 = LOAD((from) + LANES);                                                                 \
+    STEP(0, a[0]);                                                                                                     \
+    STEP(1, a[1]);                                                                                                     \
+    STEP(2, a[2]);                                                                                                     \
+    STEP(3, a[3]);                                                                                                     \
+  } while (0)
+
+// `count` tiles side by side: A in a panel, B in panels or in rows. Two steps a turn, as each turn costs the engine's own
+// check; a way out lies between them, or the engine would mix the steps and run out of registers.
+INLINE void NAME(tile_row)(u32 count, u32 depth, const REAL *panel, const REAL *bs, i32 row, i32 b_step, REAL *c,
+                           i32 c_row, u32 more) {
+  const REAL *end = panel + depth * TILE;
+  NO_UNROLL for (; count > 0; count--, bs += b_step, c += WIDTH) {
+    ZEROS;
+    const REAL *a = panel, *b = bs;
+    NO_UNROLL do {
+      DEPTH_STEP(b);
+      a += TILE;
+      if (a == end) break;
+      DEPTH_STEP(b + row);
+      a += TILE;
+      b += 2 * row;
+    } while (a != end);
+    FINISH(0);
+    FINISH(1);
+    FINISH(2);
+    FINISH(3);
   }
-  FINISH(0);
-  FINISH(1);
-  FINISH(2);
-  FINISH(3);
 }
-// A packed; B packed or in dense rows.
-static NOINLINE void NAME(tile_packed)(u32 depth, const REAL *a, const REAL *b, REAL *c, i32 c_row, u32 more) {
-  NAME(tile_near)(depth, a, TILE, b, WIDTH, c, c_row, more);
+static NOINLINE void NAME(tiles_packed)(u32 count, u32 depth, const REAL *a, const REAL *b, i32 b_step, REAL *c,
+                                        i32 c_row, u32 more) {
+  NAME(tile_row)(count, depth, a, b, WIDTH, b_step, c, c_row, more);
 }
-static NOINLINE void NAME(tile_direct)(u32 depth, const REAL *a, const REAL *b, i32 row, REAL *c, i32 c_row, u32 more) {
-  NAME(tile_near)(depth, a, TILE, b, row, c, c_row, more);
-}
-// Rows of A that are dense themselves.
-static NOINLINE void NAME(tile_rows)(u32 depth, const REAL *a, i32 a_row, const REAL *b, i32 row, REAL *c, i32 c_row,
-                                     u32 more) {
-  ZEROS;
-  const REAL *end = a + depth;
-  NO_UNROLL for (; a != end; a++, b += row) {
-    KEEP(a);
-    KEEP(b);
-    VECTOR b0 = LOAD(b), b1 = LOAD(b + LANES);
-    const REAL *x = a;
-    STEP(0, x[0]);
-    x += a_row;
-    STEP(1, x[0]);
-    x += a_row;
-    STEP(2, x[0]);
-    x += a_row;
-    STEP(3, x[0]);
-  }
-  FINISH(0);
-  FINISH(1);
-  FINISH(2);
-  FINISH(3);
+static NOINLINE void NAME(tiles_direct)(u32 count, u32 depth, const REAL *a, const REAL *b, i32 row, REAL *c, i32 c_row,
+                                        u32 more) {
+  NAME(tile_row)(count, depth, a, b, row, WIDTH, c, c_row, more);
 }
 
 static void NAME(item)(const NAME(Job) *job, u32 at, u32 thread) {
   const GEMM *g = &job->g;
-  u32 column_block = at % job->column_blocks;
+  Range across = part_range(g->columns, job->column_blocks, at % job->column_blocks, WIDTH);
   at /= job->column_blocks;
-  u32 row0 = at % job->row_blocks * job->row_step, batch = at / job->row_blocks;
-  u32 column0 = column_block * job->column_step;
-  if (row0 >= g->rows || column0 >= g->columns) return;
-  u32 rows = MIN(job->row_step, g->rows - row0), columns = MIN(job->column_step, g->columns - column0);
-  u32 panels = (g->columns + WIDTH - 1) / WIDTH;
+  Range down = part_range(g->rows, job->row_blocks, at % job->row_blocks, TILE);
+  u32 batch = at / job->row_blocks;
+  u32 row0 = down.begin, rows = down.end - row0, column0 = across.begin, columns = across.end - column0;
   u32 deep = MIN(job->piece, job->whole - (job->whole > g->depth ? batch * job->piece : 0));
   const REAL *a = g->a + (g->a_offset ? g->a_offset[batch] : 0) + (i32)row0 * g->a_row;
   const REAL *b = g->b + (g->b_offset ? g->b_offset[batch] : 0) + (i32)column0 * g->b_column;
   REAL *c = g->c + (g->c_offset ? g->c_offset[batch] : 0) + (i32)row0 * g->c_row + (i32)column0 * g->c_column;
-  REAL panel[DEEPEST * WIDTH], tile[TILE * WIDTH];
+  REAL panels[GROUP], tile[TILE * WIDTH];
   // With few rows, packing a panel costs more than it brings.
-  u32 direct_b = g->b_column == 1 && rows <= 2 * TILE;
-  // Whole tiles of rows are read where they lie when few columns pass over them.
-  u32 whole_rows = g->a_column == 1 && columns <= 8 * WIDTH ? rows & ~(TILE - 1u) : 0;
-  REAL *packed_a = thread_scratch(thread);
+  u32 direct = g->b_column == 1 && rows <= 2 * TILE && job->packed_b == NULL;
   for (u32 k = 0; k < deep; k += job->block) {
-    u32 depth = MIN(job->block, deep - k);
-    const REAL *ak = a + (i32)k * g->a_column;
-    if (whole_rows < rows)
-      NAME(pack_a)(ak + (i32)whole_rows * g->a_row, g->a_row, g->a_column, rows - whole_rows, depth, packed_a);
-    for (u32 j = 0; j < columns; j += WIDTH) {
-      u32 width = MIN(WIDTH, columns - j);
-      const REAL *bk = b + (i32)k * g->b_row + (i32)j * g->b_column;
-      i32 b_row = WIDTH;
-      if (job->packed != NULL) {
-        bk = job->packed + k * panels * WIDTH + (column0 + j) * depth;
-      } else if (direct_b && width == WIDTH) {
-        b_row = g->b_row;
-      } else {
-        NAME(pack_b)(bk, g->b_row, g->b_column, depth, width, panel);
-        bk = panel;
-      }
+    u32 depth = MIN(job->block, deep - k), more = k > 0;
+    const REAL *packed_a = thread_scratch(thread);
+    if (job->packed_a != NULL)
+      packed_a = job->packed_a + k * padded(g->rows, TILE) + row0 * depth;
+    else
+      NAME(pack_a)(a + (i32)k * g->a_column, g->a_row, g->a_column, rows, depth, (REAL *)packed_a);
+    u32 group = MAX(1, GROUP / (depth * WIDTH)) * WIDTH;
+    for (u32 j0 = 0; j0 < columns; j0 += group) {
+      u32 wide = MIN(group, columns - j0), whole = wide / WIDTH;
+      const REAL *bk = b + (i32)k * g->b_row + (i32)j0 * g->b_column, *packed_b = panels;
+      if (job->packed_b != NULL)
+        packed_b = job->packed_b + k * padded(g->columns, WIDTH) + (column0 + j0) * depth;
+      else
+        for (u32 j = direct ? whole * WIDTH : 0; j < wide; j += WIDTH)
+          NAME(pack_b)(bk + (i32)j * g->b_column, g->b_row, g->b_column, depth, MIN(WIDTH, wide - j), panels + j * depth);
       for (u32 i = 0; i < rows; i += TILE) {
-        u32 height = MIN(TILE, rows - i), more = k > 0;
-        REAL *ci = c + (i32)i * g->c_row + (i32)j * g->c_column, *to = ci;
-        u32 aside = height < TILE || width < WIDTH || g->c_column != 1;
-        i32 to_row = aside ? WIDTH : g->c_row;
-        if (aside) to = tile;
-        u32 add = more && !aside;
-        if (i < whole_rows)
-          NAME(tile_rows)(depth, ak + (i32)i * g->a_row, g->a_row, bk, b_row, to, to_row, add);
-        else if (b_row == WIDTH)
-          NAME(tile_packed)(depth, packed_a + (i - whole_rows) * depth, bk, to, to_row, add);
-        else
-          NAME(tile_direct)(depth, packed_a + (i - whole_rows) * depth, bk, b_row, to, to_row, add);
-        if (!aside) continue;
-        for (u32 r = 0; r < height; r++)
-          for (u32 s = 0; s < width; s++) {
-            REAL *at_c = ci + (i32)r * g->c_row + (i32)s * g->c_column;
-            *at_c = (more ? *at_c : 0) + tile[r * WIDTH + s];
-          }
+        u32 height = MIN(TILE, rows - i), j = 0;
+        const REAL *ai = packed_a + i * depth;
+        REAL *ci = c + (i32)i * g->c_row + (i32)j0 * g->c_column;
+        if (height == TILE && g->c_column == 1) {
+          j = whole * WIDTH;
+          if (direct) NAME(tiles_direct)(whole, depth, ai, bk, g->b_row, ci, g->c_row, more);
+          else NAME(tiles_packed)(whole, depth, ai, packed_b, (i32)(depth * WIDTH), ci, g->c_row, more);
+        }
+        // What does not fill a tile goes by way of one.
+        for (; j < wide; j += WIDTH) {
+          if (direct && j < whole * WIDTH) NAME(tiles_direct)(1, depth, ai, bk + j, g->b_row, tile, WIDTH, 0);
+          else NAME(tiles_packed)(1, depth, ai, packed_b + j * depth, 0, tile, WIDTH, 0);
+          for (u32 r = 0; r < height; r++)
+            for (u32 s = 0; s < MIN(WIDTH, wide - j); s++) {
+              REAL *to = ci + (i32)r * g->c_row + (i32)(j + s) * g->c_column;
+              *to = (more ? *to : 0) + tile[r * WIDTH + s];
+            }
+        }
       }
     }
   }
@@ -204,3 +198,4 @@ static void NAME(items_part)(void *arg, u32 part, u32 thread) {
 #undef STEP
 #undef FINISH
 #undef ZEROS
+#undef DEPTH_STEP

@@ -21,7 +21,7 @@ enum { C_F32, C_F64, C_I32, C_U32, C_BOOL };
 typedef struct Instruction {
   u16 op, from, to; // operation, dtype of the operands and of the result
   u16 dst, a, b, c, d;
-  u16 extra; // check code; threefry: word, or 2 for both (the second into `second`)
+  u16 extra; // check code; threefry: word, or 2 for both (the second into `second`); erfc: 2 for e^-x² into `second` too
   u16 second;
 } Instruction;
 

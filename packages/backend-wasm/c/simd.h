@@ -77,14 +77,13 @@ INLINE f32x4 round4(f32x4 x, i32x4 *whole) {
   return shifted - 12582912.0f;
 }
 
-// e^r - 1 for |r| below 0.42.
+// e^r - 1 for |r| below 0.42. Two halves side by side, for fewer steps that wait for one another.
 INLINE f32x4 exp_series4(f32x4 r) {
-  f32x4 p = splat4(1.3926203361e-3f);
-  p = madd4(p, r, splat4(8.3631948844e-3f));
-  p = madd4(p, r, splat4(4.1666554498e-2f));
-  p = madd4(p, r, splat4(1.6666576895e-1f));
-  p = madd4(p, r, splat4(0.5f));
-  return madd4(p, r * r, r);
+  f32x4 z = r * r;
+  f32x4 low = madd4(splat4(1.6666576895e-1f), r, splat4(0.5f));
+  f32x4 high = madd4(splat4(8.3631948844e-3f), r, splat4(4.1666554498e-2f));
+  high = madd4(splat4(1.3926203361e-3f), z, high);
+  return madd4(madd4(high, z, low), z, r);
 }
 // x less n times the logarithm of 2.
 INLINE f32x4 exp_rest4(f32x4 x, f32x4 n) { return (x - n * 0.693359375f) + n * 2.12194440e-4f; }
@@ -180,10 +179,18 @@ INLINE f32x4 erf4(f32x4 x) {
   return at_most4(at_least4(x * (p / q + 0.3125f), splat4(-1.0f)), splat4(1.0f));
 }
 
-// 1 - erf(x), as exact in the tail: e^-x² times a rational function. The square is taken apart, or its rounding would
-// show in the power: (h - x)(h + x) is what that of x's upper half h lacks.
-INLINE f32x4 erfc4(f32x4 x) {
+// 1 - erf(x), as exact in the tail: e^-x² times a rational function; *bell is e^-x². The square is taken apart, or its
+// rounding would show in the power: (h - x)(h + x) is what that of x's upper half h lacks.
+INLINE f32x4 erfc_bell4(f32x4 x, f32x4 *bell) {
   f32x4 a = at_most4(abs4(x), splat4(10.3f));
+  f32x4 h = as_f32(as_i32(a) & (i32)0xfffff000);
+  f32x4 square = h * h;
+  i32x4 whole;
+  f32x4 n = round4(square * -1.44269504f, &whole);
+  f32x4 rest = ((h - a) * (h + a) + n * 2.12194440e-4f) - (square + n * 0.693359375f);
+  i32x4 half = whole >> 1;
+  f32x4 e = (exp_series4(rest) + 1.0f) * power_of_two4(half), power = power_of_two4(whole - half);
+  *bell = e * power;
   f32x4 p = splat4(0.0328849629f), q = splat4(0.0582863949f);
   q = madd4(q, a, splat4(0.407051861f));
   p = madd4(p, a, splat4(0.229639754f));
@@ -194,14 +201,12 @@ INLINE f32x4 erfc4(f32x4 x) {
   q = madd4(q, a, splat4(2.36763239f));
   p = madd4(p, a, splat4(1.0f));
   q = madd4(q, a, splat4(1.0f));
-  f32x4 h = as_f32(as_i32(a) & (i32)0xfffff000);
-  f32x4 power = h * -h;
-  i32x4 whole;
-  f32x4 n = round4(power * 1.44269504f, &whole);
-  f32x4 e = exp_series4(exp_rest4(power, n) + (h - a) * (h + a)) + 1.0f;
-  i32x4 half = whole >> 1;
-  f32x4 y = p / q * e * power_of_two4(half) * power_of_two4(whole - half);
+  f32x4 y = p / q * e * power;
   return select4(x < 0.0f, 2.0f - y, y);
+}
+INLINE f32x4 erfc4(f32x4 x) {
+  f32x4 bell;
+  return erfc_bell4(x, &bell);
 }
 
 // 1 / (1 + e^-x)

@@ -80,7 +80,7 @@ export function encode(program: Program): Encoded {
   const scalars: Scalar[] = [];
   const instructions: Instruction[] = [];
   let cost = 0.05;
-  const twins = threefryTwins(nodes);
+  const { twins, idle } = findTwins(program, isResult);
   let lastInputRead = -1;
   const writtenAt = new Map<Expr, number>();
   /** Temporaries whose last reader is this node. */
@@ -90,6 +90,7 @@ export function encode(program: Program): Encoded {
     );
   nodes.forEach((expr, position) => {
     const dtype = COMPUTE_CODE[expr.dtype];
+    if (idle.has(expr)) return;
     if (expr.op === "input") slotOf.set(expr, expr.value);
     else if (expr.op === "coordinate") slotOf.set(expr, inputs.length + coordinates.indexOf(expr.value));
     else if (isScalar(expr)) {
@@ -98,9 +99,8 @@ export function encode(program: Program): Encoded {
       const param = expr.op === "param" ? expr.value : -1;
       scalars.push({ slot, dtype, param, value: expr.op === "const" ? expr.value : 0 });
     } else if (slotOf.has(expr)) {
-      // The second word of a threefry that was computed with the first.
-      for (const arg of endingAt(expr, position)) slots.give(slotOf.get(arg) as number);
-      writtenAt.set(expr, instructions.length - 1);
+      // It was computed with its twin. What it is made of may have no register.
+      for (const arg of endingAt(expr, position)) if (!idle.has(arg)) slots.give(slotOf.get(arg) as number);
     } else {
       const args = expr.args.map((arg) => slotOf.get(arg) as number);
       if (expr.args.some((arg) => arg.op === "input")) lastInputRead = instructions.length;
@@ -123,7 +123,7 @@ export function encode(program: Program): Encoded {
         });
       }
       // Being done element by element, an instruction may write where it reads, if the elements are equally wide.
-      // Threefry's second word may not: its operands are released with it.
+      // One with a twin may not: threefry's operands are released with the second word, erfc's stay.
       const twin = twins.get(expr);
       const ending = twin === undefined ? endingAt(expr, position) : [];
       const isWide = expr.dtype === "f64";
@@ -135,6 +135,7 @@ export function encode(program: Program): Encoded {
       if (twin !== undefined) {
         second = slots.take(isResult.has(twin));
         slotOf.set(twin, second);
+        writtenAt.set(twin, instructions.length);
       }
       writtenAt.set(expr, instructions.length);
       instructions.push({
@@ -171,8 +172,60 @@ export function encode(program: Program): Encoded {
   };
 }
 
+/** Values that come out of another's instruction, and nodes that are computed for nothing then. */
+interface Twins {
+  /** For the first of two nodes: the other. */
+  readonly twins: ReadonlyMap<Expr, Expr>;
+  readonly idle: ReadonlySet<Expr>;
+}
+
+/**
+ * Finds what one instruction computes together: both words of a threefry, and e^-x² with erfc(x), which is made of it.
+ * gelu's derivative has both.
+ */
+function findTwins({ instructions: nodes, strict }: Program, isResult: ReadonlySet<Expr>): Twins {
+  const twins = threefryTwins(nodes);
+  const idle = new Set<Expr>();
+  // A strict program's exponential is that of its own argument.
+  for (const expr of strict ? [] : nodes) {
+    const square = expr.op === "exp" && expr.dtype === "f32" ? bellSquare(expr) : undefined;
+    if (square === undefined) continue;
+    const [x] = square.args;
+    const isFirst = (other: Expr): boolean =>
+      other.op === "erfc" && !twins.has(other) && isScaled(other.args[0], x, scaleOf(expr.args[0] as Expr));
+    const first = nodes.slice(0, nodes.indexOf(expr)).find(isFirst);
+    if (first === undefined) continue;
+    twins.set(first, expr);
+    // What the exponential alone was made of.
+    for (const part of [expr.args[0] as Expr, square]) {
+      const needed = nodes.some((user) => user !== expr && !idle.has(user) && user.args.includes(part));
+      if (!needed && !isResult.has(part)) idle.add(part);
+    }
+  }
+  return { twins, idle };
+}
+
+/** The factor of a product with a constant on its right. */
+function scaleOf({ op, args: [, factor] }: Expr): number {
+  return op === "mul" && factor?.op === "const" ? factor.value : Number.NaN;
+}
+
+/** x · x of an e^(c x²) with c below 0. */
+function bellSquare(expr: Expr): Expr | undefined {
+  const [power] = expr.args;
+  const square = power?.args[0];
+  if (power === undefined || square === undefined || !(scaleOf(power) < 0)) return undefined;
+  return square.op === "mul" && square.args[0] === square.args[1] ? square : undefined;
+}
+
+/** Whether `scaled` is s · x with s² = -c, as far as floats tell. */
+function isScaled(scaled: Expr | undefined, x: Expr | undefined, c: number): boolean {
+  if (scaled === undefined || scaled.args[0] !== x) return false;
+  return Math.abs(scaleOf(scaled) ** 2 + c) <= Math.abs(c) * 2 ** -23;
+}
+
 /** For the first of two threefry nodes that differ in the word alone: the other. Both words come from one computation. */
-function threefryTwins(nodes: readonly Expr[]): ReadonlyMap<Expr, Expr> {
+function threefryTwins(nodes: readonly Expr[]): Map<Expr, Expr> {
   const twins = new Map<Expr, Expr>();
   const open: Expr[] = [];
   for (const expr of nodes) {
