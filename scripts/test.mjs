@@ -2,7 +2,8 @@
 // a summary, vitest's own closing lines and one last line "N passed, N failed".
 //
 // With --nightly only set-up and tests, with the long fuzz runs that NF_NIGHTLY=1 asks for; then the tests of what
-// depends on the engine (WebAssembly, relaxed SIMD, memory) once more under newer versions of Node.
+// depends on the engine (WebAssembly, relaxed SIMD, memory) once more under newer versions of Node, and the unsafe Rust under
+// AddressSanitizer where Rust is installed.
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { run, runNode, seconds } from "./lib/process.mjs";
@@ -186,6 +187,17 @@ if (nightly) {
       },
       built,
     );
+  await check(
+    {
+      name: "sanitizer",
+      work: () =>
+        runNode(join(root, "packages", "backend-native", "scripts", "sanitize.mjs"), [], {
+          echo: process.stdout,
+        }),
+      detail: (output) => output.trim().replaceAll("\n", "; "),
+    },
+    built,
+  );
 }
 
 process.stdout.write(`\nsummary (${seconds(performance.now() - started)})\n`);

@@ -4,12 +4,12 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, renameSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 const folder = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** The name that src/binding.ts looks for. */
-function platformName() {
+export function platformName() {
   const { platform, arch } = process;
   const musl = process.report.getReport().header.glibcVersionRuntime === undefined;
   if (platform === "linux") return `${platform}-${arch}-${musl ? "musl" : "gnu"}`;
@@ -18,12 +18,13 @@ function platformName() {
 }
 
 /** cargo, from the path or from where rustup puts it. */
-function findCargo() {
+export function findCargo() {
   const places = ["cargo", join(homedir(), ".cargo", "bin", "cargo")];
   return places.find((place) => spawnSync(place, ["--version"], { stdio: "ignore" }).status === 0);
 }
 
-const LIBRARY = {
+/** What cargo calls the module. */
+export const LIBRARY = {
   linux: "libnanoflux_binding.so",
   darwin: "libnanoflux_binding.dylib",
   win32: "nanoflux_binding.dll",
@@ -59,4 +60,4 @@ function build() {
   return 0;
 }
 
-process.exitCode = build();
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) process.exitCode = build();

@@ -20,7 +20,7 @@ export function checkExports(name, text) {
 
 /** The same for all sources of the binding. */
 export function checkAll() {
-  const results = readdirSync(sources)
+  const results = readdirSync(sources, { recursive: true })
     .filter((name) => name.endsWith(".rs"))
     .map((name) => checkExports(name, readFileSync(join(sources, name), "utf8")));
   return {

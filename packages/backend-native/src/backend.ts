@@ -1,52 +1,26 @@
-import { availableParallelism } from "node:os";
-import { isMainThread } from "node:worker_threads";
 import {
   type Backend,
   type BackendBuffer,
   BackendError,
   type Call,
   type Capabilities,
-  OptionError,
   OutOfMemoryError,
   type Support,
 } from "@nf/core";
-import { loadBinding } from "./binding.ts";
 import { NativeBuffer } from "./buffer.ts";
 import { capabilities, MAX_BUFFER_BYTES } from "./capabilities.ts";
-import { Engine } from "./engine.ts";
+import type { Engine } from "./engine.ts";
 import { kernels } from "./kernels/table.ts";
-import { checkOptions, defaultMaxBytes, type NativeOptions } from "./options.ts";
-
-/**
- * Makes a backend of machine code: Rust kernels with the processor's vectors, on all of its cores. Node only.
- *
- * @throws OptionError for an option that does not exist or is out of its domain; BackendError where there is no binary for
- * this platform, saying what to do
- */
-export async function createBackend(options: NativeOptions = {}): Promise<Backend> {
-  checkOptions(options);
-  const binding = loadBinding();
-  const threads = options.threads ?? availableParallelism();
-  const pool = binding.start(threads, isMainThread);
-  if (threads > pool) {
-    throw new OptionError(
-      `native: ${threads} threads were asked for, but this process began with a pool of ${pool}. Ask for at most ${pool}, ` +
-        "or create the backend with the most threads first.",
-    );
-  }
-  const maxBytes = options.maxBytes ?? defaultMaxBytes();
-  return new NativeBackend(new Engine(binding, threads, maxBytes), maxBytes);
-}
 
 /** The backend over an engine. */
-export class NativeBackend implements Backend {
+export class NativeBackend<E extends Engine = Engine> implements Backend {
   readonly name = "native";
   readonly capabilities: Capabilities;
-  private readonly engine: Engine;
+  protected readonly engine: E;
   private readonly maxBytes: number;
-  private disposed = false;
+  protected disposed = false;
 
-  constructor(engine: Engine, maxBytes: number) {
+  constructor(engine: E, maxBytes: number) {
     this.engine = engine;
     this.maxBytes = maxBytes;
     this.capabilities = capabilities(Math.min(MAX_BUFFER_BYTES, maxBytes), engine.threads, kernels);
@@ -88,9 +62,7 @@ export class NativeBackend implements Backend {
   readSync(buffer: BackendBuffer, byteOffset: number, byteLength: number): Uint8Array {
     const own = this.own(buffer, "read");
     checkRange("read", own, byteOffset, byteLength);
-    const bytes = new Uint8Array(byteLength);
-    this.engine.read(own.handle, byteOffset, bytes);
-    return bytes;
+    return this.engine.read(own.handle, byteOffset, byteLength);
   }
 
   execute(call: Call): void {
@@ -140,12 +112,12 @@ export class NativeBackend implements Backend {
     );
   }
 
-  private checkOpen(what: string): void {
+  protected checkOpen(what: string): void {
     if (this.disposed) throw new BackendError(`native: ${what} after dispose(). Create a new backend.`);
   }
 
   /** The buffer, if it is this backend's and still alive. */
-  private own(buffer: BackendBuffer, what: string): NativeBuffer {
+  protected own(buffer: BackendBuffer, what: string): NativeBuffer {
     if (!(buffer instanceof NativeBuffer) || buffer.owner !== this) {
       throw new BackendError(`native: ${what} was given a buffer that another backend made.`);
     }
@@ -157,8 +129,10 @@ export class NativeBackend implements Backend {
   }
 }
 
-function checkRange(what: string, buffer: NativeBuffer, byteOffset: number, byteLength: number): void {
-  if (byteOffset < 0 || byteLength < 0 || byteOffset + byteLength > buffer.byteLength) {
+/** Refuses bytes that are not all in a buffer. */
+export function checkRange(what: string, buffer: NativeBuffer, byteOffset: number, byteLength: number): void {
+  const whole = Number.isSafeInteger(byteOffset) && Number.isSafeInteger(byteLength);
+  if (!whole || byteOffset < 0 || byteLength < 0 || byteOffset + byteLength > buffer.byteLength) {
     throw new BackendError(
       `native: ${what} of bytes ${byteOffset} to ${byteOffset + byteLength} leaves the buffer of ${buffer.byteLength} bytes.`,
     );

@@ -21,10 +21,26 @@ export interface Binding {
   live(engine: number): number;
   write(engine: number, handle: number, offset: number, bytes: Uint8Array): void;
   read(engine: number, handle: number, offset: number, into: Uint8Array): void;
+  /** `read` of so many bytes to the beginning of `words`: to pass an array costs more than few bytes do. */
+  peek(engine: number, handle: number, offset: number, bytes: number): void;
+  /** `write` of so many bytes from the beginning of `words`. */
+  poke(engine: number, handle: number, offset: number, bytes: number): void;
   /** Registers a program under a number. */
   register(engine: number, program: number, words: Float64Array): void;
   /** Runs the call in `words`: 0, a failed check's code + 1, or -1 where `words[0]` bytes of scratch memory were not to be had. */
   run(engine: number, kernel: number): number;
+  /** Runs an engine's calls later, on a thread of their own: `run` then gives 0 for a call that can be run. */
+  defer(engine: number): void;
+  /** Whether calls are under way. */
+  busy(engine: number): boolean;
+  /** The bytes of a buffer once all calls before are done; rejects with what `failureOf` reads. */
+  readLater(engine: number, handle: number, offset: number, bytes: number): Promise<Uint8Array>;
+  /** Resolves once all calls before are done; rejects with a failure that no read told of. */
+  finish(engine: number): Promise<unknown>;
+  /** Closes an engine whose calls run later; resolves once its memory was given back. */
+  closeLater(engine: number): Promise<unknown>;
+  /** Bytes a nanosecond (GB/s) of each of some passes over so many bytes: for benchmarks. */
+  readRates(bytes: number, threads: number, passes: number): number[];
   /** Panics, here or on a thread of the pool: for tests. */
   panicOnPurpose(inPool: boolean): void;
 }

@@ -12,7 +12,13 @@ import {
 } from "@nf/core";
 import type { Binding } from "./binding.ts";
 import type { NativeBuffer } from "./buffer.ts";
+import type { MatmulPrecision } from "./options.ts";
 import { Programs } from "./programs/programs.ts";
+
+/** Text of what was thrown. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
 
 /** The numbers of dtypes in Rust. */
 const DTYPE_CODE: Readonly<Record<DType, number>> = Object.fromEntries(
@@ -24,6 +30,8 @@ const HEADER = 6;
 const MOST_ATTRIBUTES = 64;
 const FIRST_WORDS = 4096;
 const MAX_RANK = 16;
+/** Up to here, bytes travel through the words. */
+const FEW_BYTES = 1024;
 /** Words of a view, at most. */
 const VIEW_WORDS = 5 + 2 * MAX_RANK;
 
@@ -33,16 +41,21 @@ const VIEW_WORDS = 5 + 2 * MAX_RANK;
  */
 export class Engine {
   readonly threads: number;
-  private readonly binding: Binding;
-  private readonly id: number;
-  private readonly programs: Programs;
+  readonly matmulPrecision: MatmulPrecision;
+  protected readonly binding: Binding;
+  protected readonly id: number;
+  protected readonly programs: Programs;
   private words: Float64Array;
+  /** The words as bytes. */
+  private staging: Uint8Array;
   private attributes = 0;
 
-  constructor(binding: Binding, threads: number, maxBytes: number) {
+  constructor(binding: Binding, threads: number, maxBytes: number, matmulPrecision: MatmulPrecision) {
     this.binding = binding;
     this.threads = threads;
+    this.matmulPrecision = matmulPrecision;
     this.words = new Float64Array(FIRST_WORDS);
+    this.staging = new Uint8Array(this.words.buffer);
     this.id = binding.open(maxBytes, threads, this.words);
     this.programs = new Programs(binding, this.id);
   }
@@ -62,11 +75,23 @@ export class Engine {
   }
 
   write(handle: number, offset: number, bytes: Uint8Array): void {
-    this.binding.write(this.id, handle, offset, bytes);
+    const { length } = bytes;
+    if (length > FEW_BYTES) {
+      this.binding.write(this.id, handle, offset, bytes);
+      return;
+    }
+    this.staging.set(bytes);
+    this.binding.poke(this.id, handle, offset, length);
   }
 
-  read(handle: number, offset: number, into: Uint8Array): void {
-    this.binding.read(this.id, handle, offset, into);
+  read(handle: number, offset: number, length: number): Uint8Array {
+    if (length > FEW_BYTES) {
+      const bytes = new Uint8Array(length);
+      this.binding.read(this.id, handle, offset, bytes);
+      return bytes;
+    }
+    this.binding.peek(this.id, handle, offset, length);
+    return this.staging.slice(0, length);
   }
 
   /** Begins a call: whatever one that was given up had appended is forgotten. */
@@ -110,8 +135,7 @@ export class Engine {
     try {
       result = this.binding.run(this.id, kernel);
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new BackendError(`native: ${call.kernel} failed: ${why}`, "NF_BACKEND", { cause: error });
+      throw failed(call.kernel, reasonOf(error), error);
     }
     if (result !== 0) this.fail(call, result);
   }
@@ -119,6 +143,7 @@ export class Engine {
   close(): void {
     this.binding.close(this.id);
     this.words = new Float64Array(0);
+    this.staging = new Uint8Array(0);
   }
 
   private makeRoom(call: Call, attributes: number, most: number): void {
@@ -132,22 +157,34 @@ export class Engine {
     words.set(this.words);
     this.binding.attach(this.id, words);
     this.words = words;
+    this.staging = new Uint8Array(words.buffer);
   }
 
   private fail(call: Call, result: number): never {
-    if (result < 0) {
-      const bytes = this.words[0] as number;
-      throw new OutOfMemoryError(
-        `native: ${call.kernel} asked for ${bytes} bytes of scratch memory while buffers take ${this.liveBytes}, and the ` +
-          "machine has no more. Make the batch smaller or free tensors.",
-        bytes,
-        this.liveBytes,
-      );
-    }
-    const code = result - 1;
-    if ("program" in call && call.program !== undefined) throw checkFailure(call.program, code);
-    throw new ArithmeticError(`${call.kernel}: ${CHECK_CODES[code] ?? `check ${code} failed`}.`);
+    if (result < 0) throw outOfScratch(call.kernel, this.words[0] as number, this.liveBytes);
+    throw checkFailed(call.kernel, "program" in call ? call.program : undefined, result - 1);
   }
+}
+
+/** What a kernel throws that found a call wrong, or panicked. */
+export function failed(kernel: string, why: string, cause: unknown): BackendError {
+  return new BackendError(`native: ${kernel} failed: ${why}`, "NF_BACKEND", { cause });
+}
+
+/** What a kernel throws that had no room for what it works on. */
+export function outOfScratch(kernel: string, bytes: number, liveBytes: number): OutOfMemoryError {
+  return new OutOfMemoryError(
+    `native: ${kernel} asked for ${bytes} bytes of scratch memory while buffers take ${liveBytes}, and the ` +
+      "machine has no more. Make the batch smaller or free tensors.",
+    bytes,
+    liveBytes,
+  );
+}
+
+/** What a kernel throws whose check failed, its program's or its own. */
+export function checkFailed(kernel: string, program: Program | undefined, code: number): ArithmeticError {
+  if (program !== undefined) return checkFailure(program, code);
+  return new ArithmeticError(`${kernel}: ${CHECK_CODES[code] ?? `check ${code} failed`}.`);
 }
 
 /** Writes a view as `Words::view` in crates/binding/src/words.rs reads it; returns the place after it. */

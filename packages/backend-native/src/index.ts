@@ -1,2 +1,2 @@
-export { createBackend, createBackend as native } from "./backend.ts";
-export type { NativeOptions } from "./options.ts";
+export { createBackend, createBackend as native } from "./create.ts";
+export type { MatmulPrecision, NativeOptions } from "./options.ts";

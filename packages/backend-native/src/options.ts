@@ -1,6 +1,9 @@
 import { totalmem } from "node:os";
 import { OptionError } from "@nf/core";
 
+/** What factors of matrix products are rounded to. */
+export type MatmulPrecision = "f32" | "bf16";
+
 /** Options of the native backend. */
 export interface NativeOptions {
   /**
@@ -14,6 +17,19 @@ export interface NativeOptions {
    * it where that is less.
    */
   readonly maxBytes?: number;
+  /**
+   * Whether calls run on a thread of their own while JavaScript goes on; default false. Reads wait for them: `data()`
+   * without holding up the event loop, `dataSync()` by waiting.
+   */
+  readonly async?: boolean;
+  /**
+   * What f32 factors of `matmul` (and so of linear layers and their gradients) are rounded to; default `"f32"`, which
+   * leaves them as they are. With `"bf16"` each is rounded to bfloat16, to nearest even, and products add up in f32: an
+   * error of up to 2^-7 of the sum of their sizes, for speed where the processor has instructions for it
+   * (AVX-512 BF16; there denormal bf16 numbers count as 0). Products with a vector, or with up to 8 rows or columns,
+   * stay in f32: they wait for memory. Convolution and attention stay as they are too.
+   */
+  readonly matmulPrecision?: MatmulPrecision;
 }
 
 /**
@@ -29,7 +45,12 @@ export function defaultMaxBytes(
   return constrained > 0 ? Math.min(constrained, total) : total;
 }
 
-const KNOWN: readonly string[] = ["threads", "maxBytes"] satisfies readonly (keyof NativeOptions)[];
+const KNOWN: readonly string[] = [
+  "threads",
+  "maxBytes",
+  "async",
+  "matmulPrecision",
+] satisfies readonly (keyof NativeOptions)[];
 
 /** Most threads that can be asked for. */
 export const MOST_THREADS = 256;
@@ -43,7 +64,15 @@ export function checkOptions(options: NativeOptions): void {
     if (!KNOWN.includes(name))
       throw new OptionError(`native: unknown option "${name}". It takes ${KNOWN.join(", ")}.`);
   }
-  const { threads, maxBytes } = options;
+  const { threads, maxBytes, async: later, matmulPrecision } = options;
+  if (matmulPrecision !== undefined && matmulPrecision !== "f32" && matmulPrecision !== "bf16") {
+    throw new OptionError(
+      `native: matmulPrecision must be "f32" or "bf16", got ${JSON.stringify(matmulPrecision) ?? String(matmulPrecision)}.`,
+    );
+  }
+  if (later !== undefined && typeof later !== "boolean") {
+    throw new OptionError(`native: async must be true or false, got ${String(later)}.`);
+  }
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
     throw new OptionError(
       `native: threads must be a whole number from 1 to ${MOST_THREADS}, got ${String(threads)}.`,

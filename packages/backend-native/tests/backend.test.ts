@@ -33,6 +33,8 @@ it("refuses unknown options and values out of their domain, with or without a bi
     [{ threads: 1.5 }, /threads must be/],
     [{ threads: 1000 }, /threads must be/],
     [{ maxBytes: -1 }, /maxBytes must be/],
+    [{ matmulPrecision: "f16" }, /matmulPrecision must be "f32" or "bf16", got "f16"/],
+    [{ matmulPrecision: null }, /matmulPrecision must be/],
   ];
   for (const [options, message] of wrong) {
     await expect(native(options)).rejects.toThrow(
@@ -79,6 +81,7 @@ describe.skipIf(missing !== undefined)("native backend", () => {
       [() => backend.free({ byteLength: 8 }), /another backend/],
       [() => backend.write(y.buffer, 5, new Uint8Array(4)), /bytes 5 to 9 leaves the buffer of 8/],
       [() => backend.readSync?.(y.buffer, -1, 2), /leaves the buffer/],
+      [() => backend.readSync?.(y.buffer, Number.NaN, 2), /leaves the buffer/],
     ];
     for (const [act, message] of cases) {
       expect(act).toThrow(

@@ -89,6 +89,7 @@ describe.skipIf(missing !== undefined)("calls that are none of a kernel's", () =
       conv: [{ pass: "backward" }, { groups: 0 }, { groups: 3 }, { stride: [0, 1] }, { dilation: [0, 0] }],
       "pool max": [{ pass: "both" }, { kind: "median" }, { stride: [0, 0] }, { kernelSize: [0, 2] }],
       attention: [{ pass: "again" }, { mask: false }],
+      "quantizedMatmul q8_0": [{ format: "q4_0" }, { format: "q8_1" }, { format: undefined }],
     };
     for (const { name, call } of samples(backend, 6, 4)) {
       for (const change of wrong[name] ?? []) {

@@ -7,6 +7,9 @@ import { missing } from "./built.ts";
 
 const nightly = process.env["NF_NIGHTLY"] === "1";
 
+/** By how much wider tolerances are where factors are rounded to 8 bits instead of 24. */
+const BF16 = { products: 2 ** 16, kernels: 2 ** 16 };
+
 /** The suite under options of the backend. */
 function suite(
   name: string,
@@ -28,3 +31,8 @@ function suite(
 suite("native on 2 threads", { threads: 2 }, { examples: nightly ? 10_000 : 100 });
 suite("native on 1 thread", { threads: 1 }, { examples: nightly ? 200 : 5 });
 suite("validate(native)", { threads: 2 }, { examples: nightly ? 200 : 5 }, validate);
+suite(
+  "native with factors of bf16",
+  { threads: 2, matmulPrecision: "bf16" },
+  { examples: nightly ? 200 : 5, families: Object.keys(BF16), widen: BF16 },
+);

@@ -94,4 +94,33 @@ describe.skipIf(missing !== undefined)("programs", () => {
     runMap(backend, divide, [x, upload(backend, "i32", [3], [2, 2, 3])], [out]);
     expect(download(backend, out)).toEqual([3, -4, 0]);
   });
+
+  it("make erfc and the exponential of its square together, right for numbers of all sizes", () => {
+    const twins = program("twins", ["f32"], [], ([x]) => {
+      const input = x as s.Expr;
+      return [s.erfc(s.mul(input, -Math.SQRT1_2)), s.exp(s.mul(s.mul(input, input), -0.5))];
+    });
+    // One product and one instruction for both.
+    expect(wordsOf(twins)[4]).toBe(2);
+    for (const points of [1, 7, 2051]) {
+      const special = [0, -0, NaN, 1e-30, 12, -13.5, Infinity, -Infinity];
+      const values = Array.from({ length: points }, (_, i) =>
+        Math.fround(special[i] ?? Math.sin(i * 12.9898) * 6),
+      );
+      const outputs = [blank(backend, "f32", [points]), blank(backend, "f32", [points])];
+      runMap(backend, twins, [upload(backend, "f32", [points], values)], outputs);
+      const [tails = [], bells = []] = outputs.map((out) => [...download(backend, out)]);
+      values.forEach((value, i) => {
+        const bell = Math.exp((value * value) / -2);
+        // The argument is rounded, which the power shows.
+        expect(Math.abs((bells[i] as number) - bell)).not.toBeGreaterThan(
+          bell * (value * value + 4) * 1e-7 + 1e-44,
+        );
+        expect([Number.isNaN(bells[i]), Number.isNaN(tails[i])]).toEqual(Array(2).fill(Number.isNaN(value)));
+        if (value === 0) expect(tails[i]).toBe(1);
+        if (value === Infinity) expect([tails[i], bells[i]]).toEqual([2, 0]);
+        if (value === -Infinity) expect([tails[i], bells[i]]).toEqual([0, 0]);
+      });
+    }
+  });
 });

@@ -1,4 +1,4 @@
-import { type Backend, program, scalar as s, sizeOf, type View } from "@nf/core";
+import { type Backend, contiguousView, program, scalar as s, sizeOf, type View } from "@nf/core";
 import { blank, type run, upload } from "./helper.ts";
 
 /** A call that a kernel takes, and which of its views may have other sizes, dtypes, or be left out. */
@@ -31,6 +31,13 @@ export function samples(backend: Backend, rows: number, width: number): Sample[]
   const index = (most: number, ...shape: number[]): View => {
     const values = Array.from({ length: sizeOf(shape) }, (_, i) => (i * 7919) % most);
     return upload(backend, "i32", shape, values);
+  };
+  /** Blocks of weights, in a buffer that would hold them as any dtype. */
+  const blocks = (count: number, size: number): View => {
+    const bytes = Uint8Array.from({ length: count * size }, (_, i) => (i % size < 2 ? 0x2e : (i * 37) % 251));
+    const buffer = backend.allocate(bytes.length * 4);
+    backend.write(buffer, 0, bytes);
+    return contiguousView(buffer, "u8", [bytes.length]);
   };
   const out = (...shape: number[]): View => blank(backend, "f32", shape);
   const whole = (...shape: number[]): View => blank(backend, "i32", shape);
@@ -285,6 +292,16 @@ export function samples(backend: Backend, rows: number, width: number): Sample[]
       },
       freeRank: [1],
     },
+    ...(["q8_0", "q4_0"] as const).map((format) => ({
+      name: `quantizedMatmul ${format}`,
+      call: {
+        kernel: "quantizedMatmul" as const,
+        inputs: [x(rows, 32 * width), blocks(8 * width * width, format === "q8_0" ? 34 : 18)],
+        outputs: [out(rows, 8 * width)],
+        attributes: { format, inner: 32 * width, columns: 8 * width },
+      },
+      freeRank: [1],
+    })),
   ];
   return list;
 }

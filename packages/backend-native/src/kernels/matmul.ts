@@ -10,6 +10,7 @@ export const matmul: KernelEntry<MatmulCall> = {
   supports: supportsMatmul,
   run: (engine, call) => {
     const { program, inputs, outputs, buffers, params } = call;
+    engine.attr(engine.matmulPrecision === "bf16" ? 1 : 0);
     engine.run(KERNEL.matmul, call);
     if (program === undefined) return;
     const further = [outputs[0] as View, ...inputs.slice(2)];

@@ -34,4 +34,5 @@ export const KERNEL = {
   attention: 14,
   rope: 15,
   embeddingGrad: 16,
+  quantizedMatmul: 17,
 } as const;

@@ -5,6 +5,7 @@ import { gather, scatter } from "./gather.ts";
 import { map, mapMany } from "./map.ts";
 import { matmul } from "./matmul.ts";
 import { scan, sort } from "./order.ts";
+import { quantizedMatmul } from "./quantized.ts";
 import { argReduce, reduce } from "./reduce.ts";
 import { crossEntropy, norm, softmax } from "./rows.ts";
 import { embeddingGrad, rope } from "./tokens.ts";
@@ -34,6 +35,7 @@ const fused = {
   mapMany,
   norm,
   pool,
+  quantizedMatmul,
   rope,
   softmax,
 } satisfies Fused;

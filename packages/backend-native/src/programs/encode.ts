@@ -79,7 +79,7 @@ export function encode(program: Program): Encoded {
   const scalars: Scalar[] = [];
   const instructions: Instruction[] = [];
   let cost = 0.05;
-  const twins = threefryTwins(nodes);
+  const { twins, idle } = findTwins(program, isResult);
   /** Temporaries whose last reader is this node. */
   const endingAt = (expr: Expr, position: number): readonly Expr[] =>
     [...new Set(expr.args)].filter(
@@ -87,6 +87,7 @@ export function encode(program: Program): Encoded {
     );
   nodes.forEach((expr, position) => {
     const dtype = COMPUTE_CODE[expr.dtype];
+    if (idle.has(expr)) return;
     if (expr.op === "input") slotOf.set(expr, expr.value);
     else if (expr.op === "coordinate") slotOf.set(expr, inputs.length + coordinates.indexOf(expr.value));
     else if (isScalar(expr)) {
@@ -95,8 +96,8 @@ export function encode(program: Program): Encoded {
       const param = expr.op === "param" ? expr.value : -1;
       scalars.push({ slot, dtype, param, value: expr.op === "const" ? expr.value : 0 });
     } else if (slotOf.has(expr)) {
-      // The second word of a threefry that was computed with the first.
-      for (const arg of endingAt(expr, position)) slots.give(slotOf.get(arg) as number);
+      // It was computed with its twin. What it is made of may have no register.
+      for (const arg of endingAt(expr, position)) if (!idle.has(arg)) slots.give(slotOf.get(arg) as number);
     } else {
       const args = expr.args.map((arg) => slotOf.get(arg) as number);
       // A select works on what it chooses from, not on its condition.
@@ -124,7 +125,7 @@ export function encode(program: Program): Encoded {
         second = slots.take(isResult.has(twin));
         slotOf.set(twin, second);
       }
-      // Threefry's operands are given back with its second word.
+      // Threefry's operands are given back with its second word, erfc's stay.
       if (twin === undefined)
         for (const arg of endingAt(expr, position)) slots.give(slotOf.get(arg) as number);
       instructions.push({
@@ -160,8 +161,60 @@ export function encode(program: Program): Encoded {
   };
 }
 
+/** Values that come out of another's instruction, and nodes that are computed for nothing then. */
+interface Twins {
+  /** For the first of two nodes: the other. */
+  readonly twins: ReadonlyMap<Expr, Expr>;
+  readonly idle: ReadonlySet<Expr>;
+}
+
+/**
+ * Finds what one instruction computes together: both words of a threefry, and e^-x² with erfc(x), which is made of it.
+ * gelu's derivative has both.
+ */
+function findTwins({ instructions: nodes, strict }: Program, isResult: ReadonlySet<Expr>): Twins {
+  const twins = threefryTwins(nodes);
+  const idle = new Set<Expr>();
+  // A strict program's exponential is that of its own argument.
+  for (const expr of strict ? [] : nodes) {
+    const square = expr.op === "exp" && expr.dtype === "f32" ? bellSquare(expr) : undefined;
+    if (square === undefined) continue;
+    const [x] = square.args;
+    const isFirst = (other: Expr): boolean =>
+      other.op === "erfc" && !twins.has(other) && isScaled(other.args[0], x, scaleOf(expr.args[0] as Expr));
+    const first = nodes.slice(0, nodes.indexOf(expr)).find(isFirst);
+    if (first === undefined) continue;
+    twins.set(first, expr);
+    // What the exponential alone was made of.
+    for (const part of [expr.args[0] as Expr, square]) {
+      const needed = nodes.some((user) => user !== expr && !idle.has(user) && user.args.includes(part));
+      if (!needed && !isResult.has(part)) idle.add(part);
+    }
+  }
+  return { twins, idle };
+}
+
+/** The factor of a product with a constant on its right. */
+function scaleOf({ op, args: [, factor] }: Expr): number {
+  return op === "mul" && factor?.op === "const" ? factor.value : Number.NaN;
+}
+
+/** x · x of an e^(c x²) with c below 0. */
+function bellSquare(expr: Expr): Expr | undefined {
+  const [power] = expr.args;
+  const square = power?.args[0];
+  if (power === undefined || square === undefined || !(scaleOf(power) < 0)) return undefined;
+  return square.op === "mul" && square.args[0] === square.args[1] ? square : undefined;
+}
+
+/** Whether `scaled` is s · x with s² = -c, as far as floats tell. */
+function isScaled(scaled: Expr | undefined, x: Expr | undefined, c: number): boolean {
+  if (scaled === undefined || scaled.args[0] !== x) return false;
+  return Math.abs(scaleOf(scaled) ** 2 + c) <= Math.abs(c) * 2 ** -23;
+}
+
 /** For the first of two threefry nodes that differ in the word alone: the other. Both words come from one computation. */
-function threefryTwins(nodes: readonly Expr[]): ReadonlyMap<Expr, Expr> {
+function threefryTwins(nodes: readonly Expr[]): Map<Expr, Expr> {
   const twins = new Map<Expr, Expr>();
   const open: Expr[] = [];
   for (const expr of nodes) {

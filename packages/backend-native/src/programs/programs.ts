@@ -5,7 +5,7 @@ import { COMPUTE_CODE } from "./opcodes.ts";
 
 /** Programs of one engine, encoded and handed over once each. */
 export class Programs {
-  private readonly known: boolean[] = [];
+  private readonly known: (Program | undefined)[] = [];
   private readonly binding: Binding;
   private readonly engine: number;
 
@@ -16,13 +16,18 @@ export class Programs {
 
   /** The program's number in the engine. */
   number(program: Program): number {
-    if (this.known[program.id] !== true) this.register(program);
+    if (this.known[program.id] === undefined) this.register(program);
     return program.id;
+  }
+
+  /** The program with a number. */
+  at(number: number): Program | undefined {
+    return this.known[number];
   }
 
   private register(program: Program): void {
     this.binding.register(this.engine, program.id, Float64Array.from(wordsOf(program)));
-    this.known[program.id] = true;
+    this.known[program.id] = program;
   }
 }
 

@@ -1,30 +1,100 @@
 //! Memory, programs and threads of one backend.
 
-use nanoflux_kernels::{self as kernels, Call, Kernel, Pool, Program, Refusal, View};
+use std::sync::Arc;
+
+use nanoflux_kernels::{self as kernels, Call, DType, Kernel, Pool, Program, Queue, Refusal, Reply, View};
 use napi::bindgen_prelude::Float64Array;
 
+use crate::task;
 use crate::words::Words;
+
+const SYNCHRONOUS: &str = "the engine's calls are not run later";
 
 pub struct Engine {
     pool: Pool,
-    programs: Vec<Option<Program>>,
+    programs: Vec<Option<Arc<Program>>>,
     words: Float64Array,
     threads: usize,
+    /// Those of the call under way come first; the rest are left of larger calls.
     views: Vec<View>,
+    /// Where calls go that are not done at once.
+    queue: Option<Queue>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.end(Box::new(|_| ()));
+    }
 }
 
 impl Engine {
     pub fn new(max_bytes: f64, threads: usize, words: Float64Array) -> Engine {
         // Infinity becomes the greatest number there is.
-        Engine { pool: Pool::new(max_bytes as usize), programs: Vec::new(), words, threads, views: Vec::new() }
+        let pool = Pool::new(max_bytes as usize);
+        Engine { pool, programs: Vec::new(), words, threads, views: Vec::new(), queue: None }
     }
 
     pub fn attach(&mut self, words: Float64Array) {
         self.words = words;
     }
 
+    /// From here on calls run later, on a thread of their own.
+    pub fn defer(&mut self) -> Result<(), String> {
+        self.queue = Some(Queue::new()?);
+        Ok(())
+    }
+
+    /// Whether calls are under way.
+    pub fn busy(&self) -> bool {
+        self.queue.as_ref().is_some_and(Queue::busy)
+    }
+
+    /// Copies bytes out of a buffer once all calls before are done. `make` makes who is told, where nothing is wrong: one
+    /// that nobody answers would keep the process from ending.
+    pub fn read_later<T>(
+        &self,
+        handle: u32,
+        offset: usize,
+        bytes: usize,
+        make: impl FnOnce() -> Result<(Reply, T), String>,
+    ) -> Result<T, String> {
+        let from = self.range(handle, offset, bytes)?;
+        let queue = self.queue.as_ref().ok_or(SYNCHRONOUS)?;
+        let (reply, answer) = make()?;
+        // SAFETY: the range lies in a block, and blocks of this engine go back through its queue.
+        unsafe { queue.read(from, bytes, reply) };
+        Ok(answer)
+    }
+
+    /// Answers once all calls before are done.
+    pub fn finish<T>(&self, make: impl FnOnce() -> Result<(Reply, T), String>) -> Result<T, String> {
+        let queue = self.queue.as_ref().ok_or(SYNCHRONOUS)?;
+        let (reply, answer) = make()?;
+        queue.finish(reply);
+        Ok(answer)
+    }
+
+    /// Gives all memory back, once the call under way is done.
+    pub fn end(&mut self, reply: Reply) {
+        match self.queue.take() {
+            Some(queue) => queue.close(std::mem::replace(&mut self.pool, Pool::new(0)), reply),
+            None => reply(Ok(Vec::new())),
+        }
+    }
+
     pub fn allocate(&mut self, bytes: f64) -> i32 {
-        match self.pool.allocate(bytes as usize) {
+        let mut result = self.pool.allocate(bytes as usize);
+        if let Some(queue) = &self.queue {
+            // What was given back may still be in use.
+            let freed = queue.freed();
+            if result.is_err() && freed > 0 {
+                queue.wait();
+                result = self.pool.allocate(bytes as usize);
+            } else if freed > self.pool.limit() - self.pool.live() {
+                queue.wait();
+            }
+        }
+        match result {
             Ok(handle) => handle as i32,
             Err(Refusal::Limit) => -1,
             Err(Refusal::Machine) => -2,
@@ -32,11 +102,11 @@ impl Engine {
     }
 
     pub fn free(&mut self, handle: u32) -> Result<(), String> {
-        if self.pool.free(handle) {
-            Ok(())
-        } else {
-            Err(format!("there is no buffer {handle}"))
+        let block = self.pool.take(handle).ok_or_else(|| format!("there is no buffer {handle}"))?;
+        if let Some(queue) = &self.queue {
+            queue.give_back(block);
         }
+        Ok(())
     }
 
     pub fn live(&self) -> usize {
@@ -54,6 +124,11 @@ impl Engine {
 
     pub fn write(&mut self, handle: u32, offset: usize, bytes: &[u8]) -> Result<(), String> {
         let to = self.range(handle, offset, bytes.len())?;
+        if let Some(queue) = &self.queue {
+            // SAFETY: the range lies in a block, and blocks of this engine go back through its queue.
+            unsafe { queue.write(to, bytes) };
+            return Ok(());
+        }
         // SAFETY: the range lies in the block, which is no memory of JavaScript's, and no call is under way.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
         Ok(())
@@ -61,9 +136,38 @@ impl Engine {
 
     pub fn read(&self, handle: u32, offset: usize, into: &mut [u8]) -> Result<(), String> {
         let from = self.range(handle, offset, into.len())?;
+        if let Some(queue) = &self.queue {
+            // SAFETY: the range lies in a block, and blocks of this engine go back through its queue.
+            return unsafe { queue.read_now(from, into) }.map_err(|failure| task::text_of(&failure));
+        }
         // SAFETY: as in `write`. What was never written may be anything, bytes included.
         unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
         Ok(())
+    }
+
+    /// `read` to the beginning of the words.
+    pub fn peek(&mut self, handle: u32, offset: usize, bytes: usize) -> Result<(), String> {
+        let to = self.staging(bytes)?;
+        // SAFETY: `staging` has that many bytes, which nobody else looks at before this returns.
+        self.read(handle, offset, unsafe { std::slice::from_raw_parts_mut(to, bytes) })
+    }
+
+    /// `write` from the beginning of the words.
+    pub fn poke(&mut self, handle: u32, offset: usize, bytes: usize) -> Result<(), String> {
+        let from = self.staging(bytes)?;
+        // SAFETY: as in `peek`.
+        self.write(handle, offset, unsafe { std::slice::from_raw_parts(from, bytes) })
+    }
+
+    /// The words as memory for so many bytes.
+    fn staging(&mut self, bytes: usize) -> Result<*mut u8, String> {
+        // SAFETY: JavaScript waits for this function, and nothing else looks at the array.
+        let words = unsafe { self.words.as_mut() };
+        if bytes <= size_of_val(words) {
+            Ok(words.as_mut_ptr().cast())
+        } else {
+            Err(format!("{bytes} bytes are more than the words hold"))
+        }
     }
 
     pub fn register(&mut self, program: usize, words: &[f64]) -> Result<(), String> {
@@ -73,7 +177,7 @@ impl Engine {
             self.programs.try_reserve(more).map_err(|_| "there is no room for the program")?;
             self.programs.resize_with(program + 1, || None);
         }
-        self.programs[program] = Some(decoded);
+        self.programs[program] = Some(Arc::new(decoded));
         Ok(())
     }
 
@@ -88,26 +192,34 @@ impl Engine {
         let (attributes, params) = (words.count()?, words.count()?);
         let attributes = words.list(attributes)?;
         let params = words.list(params)?;
-        self.views.clear();
         let views = inputs.saturating_add(outputs);
-        if self.views.try_reserve(views).is_err() {
-            return Ok(self.out_of_memory(views.saturating_mul(size_of::<View>())));
+        if views > self.views.len() {
+            if self.views.try_reserve(views - self.views.len()).is_err() {
+                return Ok(self.out_of_memory(views.saturating_mul(size_of::<View>())));
+            }
+            self.views.resize(views, View::dense(DType::F32, std::ptr::null_mut(), &[]));
         }
-        for _ in 0..views {
-            self.views.push(words.view(&self.pool)?);
+        for view in &mut self.views[..views] {
+            words.view(&self.pool, view)?;
         }
-        let program = match program {
+        let registered = match program {
             0 => None,
             id => Some(self.programs.get(id - 1).and_then(Option::as_ref).ok_or("the program is not registered")?),
         };
-        let (inputs, outputs) = self.views.split_at(inputs);
+        let (inputs, outputs) = self.views[..views].split_at(inputs);
         if outputs.is_empty() {
             return Err("a call has outputs".into());
         }
-        let call = Call { inputs, outputs, attributes, params, program, threads: self.threads };
-        // SAFETY: all views lie within blocks of this engine, which live on: `&mut self` keeps them until the call
-        // returns, and nobody else has their addresses. How outputs may overlap is core's promise.
-        match unsafe { kernels::run(kernel, &call) } {
+        let call =
+            Call { inputs, outputs, attributes, params, program: registered.map(|one| &**one), threads: self.threads };
+        let done = match &self.queue {
+            // SAFETY: all views lie within blocks of this engine, which live on: `&mut self` keeps them until the call
+            // returns, and nobody else has their addresses. How outputs may overlap is core's promise.
+            None => unsafe { kernels::run(kernel, &call) },
+            // SAFETY: as above, and blocks go back through the queue.
+            Some(queue) => unsafe { queue.run(kernel, &call, registered.map(|one| (program - 1, one.clone()))) },
+        };
+        match done {
             Ok(()) => Ok(0),
             Err(kernels::Error::Check(code)) => Ok(code as i32 + 1),
             Err(kernels::Error::OutOfMemory(bytes)) => Ok(self.out_of_memory(bytes)),

@@ -4,14 +4,15 @@
 //! into Node would end the process.
 
 mod engine;
+mod task;
 mod words;
 
 use std::cell::RefCell;
 
 use engine::Engine;
 use nanoflux_kernels as kernels;
-use napi::bindgen_prelude::{Float64Array, Uint8Array};
-use napi::{Error, Result, Status};
+use napi::bindgen_prelude::{Float64Array, Object, Uint8Array};
+use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 
 thread_local! {
@@ -116,6 +117,18 @@ pub fn read(engine: u32, handle: u32, offset: f64, mut into: Uint8Array) -> Resu
     with_engine(engine, |engine| engine.read(handle, offset as usize, into).map_err(invalid))
 }
 
+/// Copies so many bytes of a buffer to the beginning of the words. To pass an array costs more than few bytes do.
+#[napi(catch_unwind)]
+pub fn peek(engine: u32, handle: u32, offset: f64, bytes: u32) -> Result<()> {
+    with_engine(engine, |engine| engine.peek(handle, offset as usize, bytes as usize).map_err(invalid))
+}
+
+/// Copies so many bytes from the beginning of the words into a buffer.
+#[napi(catch_unwind)]
+pub fn poke(engine: u32, handle: u32, offset: f64, bytes: u32) -> Result<()> {
+    with_engine(engine, |engine| engine.poke(handle, offset as usize, bytes as usize).map_err(invalid))
+}
+
 /// Registers a program under a number.
 #[napi(catch_unwind)]
 pub fn register(engine: u32, program: u32, words: Float64Array) -> Result<()> {
@@ -127,6 +140,58 @@ pub fn register(engine: u32, program: u32, words: Float64Array) -> Result<()> {
 #[napi(catch_unwind)]
 pub fn run(engine: u32, kernel: u32) -> Result<i32> {
     with_engine(engine, |engine| engine.run(kernel as usize).map_err(invalid))
+}
+
+/// Runs an engine's calls later, on a thread of their own: `run` then gives 0 for a call that can be run.
+#[napi(catch_unwind)]
+pub fn defer(engine: u32) -> Result<()> {
+    with_engine(engine, |engine| engine.defer().map_err(invalid))
+}
+
+/// Whether calls are under way.
+#[napi(catch_unwind)]
+pub fn busy(engine: u32) -> Result<bool> {
+    with_engine(engine, |engine| Ok(engine.busy()))
+}
+
+/// The bytes of a buffer once all calls before are done; a failure of what made them as `task::text_of` writes it.
+#[napi(catch_unwind)]
+pub fn read_later<'env>(
+    env: &'env Env,
+    engine: u32,
+    handle: u32,
+    offset: f64,
+    bytes: f64,
+) -> Result<Object<'env>> {
+    with_engine(engine, |engine| {
+        let make = || task::promise(env);
+        engine.read_later(handle, offset as usize, bytes as usize, make).map_err(invalid)
+    })
+}
+
+/// Resolves once all calls before are done, or rejects with a failure that no read told of.
+#[napi(catch_unwind)]
+pub fn finish<'env>(env: &'env Env, engine: u32) -> Result<Object<'env>> {
+    with_engine(engine, |engine| engine.finish(|| task::promise(env)).map_err(invalid))
+}
+
+/// Closes an engine whose calls run later: resolves once its memory was given back. What waits fails.
+#[napi(catch_unwind)]
+pub fn close_later<'env>(env: &'env Env, engine: u32) -> Result<Object<'env>> {
+    let promise = with_engine(engine, |engine| {
+        let (reply, promise) = task::promise(env).map_err(invalid)?;
+        engine.end(reply);
+        Ok(promise)
+    });
+    close(engine);
+    promise
+}
+
+/// Bytes a nanosecond of passes over memory: for benchmarks.
+#[napi(catch_unwind)]
+pub fn read_rates(bytes: f64, threads: u32, passes: u32) -> Result<Vec<f64>> {
+    kernels::read_rates(bytes as usize, threads as usize, passes as usize)
+        .map_err(|error| invalid(format!("{error:?}")))
 }
 
 /// Panics, on this thread or on others of the pool: shows that a panic becomes an error.

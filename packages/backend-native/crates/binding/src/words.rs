@@ -42,8 +42,9 @@ impl<'a> Words<'a> {
         Ok(list)
     }
 
-    /// A view: handle, dtype, offset, rank, whether it is contiguous, shape and, if it is not contiguous, strides.
-    pub fn view(&mut self, pool: &Pool) -> Result<View, String> {
+    /// A view: handle, dtype, offset, rank, whether it is contiguous, shape and, if it is not contiguous, strides. Written
+    /// where it is kept, since views are large.
+    pub fn view(&mut self, pool: &Pool, view: &mut View) -> Result<(), String> {
         let handle = self.count()?;
         let block = pool.block(handle).ok_or_else(|| format!("there is no buffer {handle}"))?;
         let dtype = DType::from_code(self.count()?).ok_or("there is no such dtype")?;
@@ -53,14 +54,17 @@ impl<'a> Words<'a> {
         if rank > MAX_RANK {
             return Err(format!("{rank} dimensions, at most {MAX_RANK} are possible"));
         }
-        let data = block.data().wrapping_add(offset.wrapping_mul(dtype.bytes()));
-        let mut shape = [0; MAX_RANK];
-        let mut elements = 1usize;
-        for to in &mut shape[..rank] {
+        view.dtype = dtype;
+        view.rank = rank;
+        view.data = block.data().wrapping_add(offset.wrapping_mul(dtype.bytes()));
+        view.shape = [1; MAX_RANK];
+        view.size = 1;
+        for to in &mut view.shape[..rank] {
             *to = self.count()?;
-            elements = elements.checked_mul(*to).filter(|&size| size <= MOST).ok_or("a view has too many elements")?;
+            view.size = view.size.checked_mul(*to).filter(|&size| size <= MOST).ok_or("a view has too many elements")?;
         }
-        let mut view = View::dense(dtype, data, &shape[..rank]);
+        view.strides = view.dense_strides();
+        view.contiguous = true;
         if !contiguous {
             for (to, &stride) in view.strides.iter_mut().zip(self.list(rank)?) {
                 *to = stride as isize;
@@ -73,6 +77,6 @@ impl<'a> Words<'a> {
         if view.size == 0 || !view.within(offset, block.bytes()) {
             return Err(format!("a view leaves buffer {handle}, or is empty"));
         }
-        Ok(view)
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! attention: softmax(scale q kᵀ + mask) v without the whole score matrix: blocks of queries meet the keys they may see.
 
+use crate::attention_tiles::{self, is_tiled, Gradients};
 use crate::call::{Call, Error};
 use crate::dense::Dense;
 use crate::level::multiversion;
@@ -13,7 +14,7 @@ use crate::threads::{parallel, part_range, parts_of, Fault, Shared};
 const BLOCK: usize = 64;
 
 /// A `[batch, heads, rows, columns]` operand: as it lies where it is f32, else a dense copy.
-struct Operand {
+pub struct Operand {
     #[allow(dead_code, reason = "holds the copy, if it is one")]
     dense: Option<Dense>,
     data: Shared<f32>,
@@ -44,7 +45,7 @@ impl Operand {
     }
 
     /// The rows from `row` of one head.
-    unsafe fn rows(&self, batch: usize, head: usize, row: usize) -> Factor<f32> {
+    pub unsafe fn rows(&self, batch: usize, head: usize, row: usize) -> Factor<f32> {
         let [b, h, r, column] = self.strides;
         let offset = batch as isize * b + head as isize * h + row as isize * r;
         Factor { data: self.data.get().offset(offset), row: r, column }
@@ -76,6 +77,17 @@ unsafe fn scores(row: *mut f32, width: usize, visible: usize, scale: f32, mask: 
     }
 }
 
+/// Sixteen values as one, in pairs.
+#[inline(always)]
+fn halved<T: Copy>(mut values: [T; 16], join: impl Fn(T, T) -> T) -> T {
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            values[i] = join(values[i], values[i + half]);
+        }
+    }
+    values[0]
+}
+
 /// The softmax of a row in place; returns its log-sum-exp. A row with nothing to attend to becomes zeros.
 #[inline(always)]
 unsafe fn softmax_body<const F: bool>(
@@ -87,15 +99,25 @@ unsafe fn softmax_body<const F: bool>(
     step: isize,
 ) -> f32 {
     scores(row, width, visible, scale, mask, step);
+    let whole = width & !15;
     let mut best = [f32::NEG_INFINITY; 16];
-    let mut nan = false;
-    for j in 0..width {
-        let x = *row.add(j);
-        nan |= x.is_nan();
-        best[j % 16] = if x > best[j % 16] { x } else { best[j % 16] };
+    let mut ordinary = [u32::MAX; 16];
+    let mut at = 0;
+    while at < whole {
+        for lane in 0..16 {
+            let x = *row.add(at + lane);
+            best[lane] = if x > best[lane] { x } else { best[lane] };
+            ordinary[lane] &= if x.is_nan() { 0 } else { u32::MAX };
+        }
+        at += 16;
     }
-    let most = best.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
-    let most = if nan { f32::NAN } else { most };
+    for j in whole..width {
+        let x = *row.add(j);
+        best[j - whole] = if x > best[j - whole] { x } else { best[j - whole] };
+        ordinary[j - whole] &= if x.is_nan() { 0 } else { u32::MAX };
+    }
+    let most = halved(best, |a, b| if b > a { b } else { a });
+    let most = if ordinary.contains(&0) { f32::NAN } else { most };
     if most == f32::NEG_INFINITY {
         std::slice::from_raw_parts_mut(row, width).fill(0.0);
         return most;
@@ -104,7 +126,6 @@ unsafe fn softmax_body<const F: bool>(
     for j in 0..width {
         *row.add(j) = exp::<F>(*row.add(j) - most);
     }
-    let whole = width & !15;
     let mut at = 0;
     while at < whole {
         for (lane, sum) in sums.iter_mut().enumerate() {
@@ -115,7 +136,7 @@ unsafe fn softmax_body<const F: bool>(
     for j in whole..width {
         sums[j - whole] += *row.add(j) as f64;
     }
-    let sum: f64 = sums.iter().sum();
+    let sum = halved(sums, |a, b| a + b);
     let inverse = (1.0 / sum) as f32;
     for j in 0..width {
         *row.add(j) *= inverse;
@@ -123,7 +144,7 @@ unsafe fn softmax_body<const F: bool>(
     most + log::<F>(sum as f32)
 }
 multiversion! {
-    unsafe fn softmax_row(row: *mut f32, width: usize, visible: usize, scale: f32, mask: *const f32, step: isize) -> f32
+    pub unsafe fn softmax_row(row: *mut f32, width: usize, visible: usize, scale: f32, mask: *const f32, step: isize) -> f32
         = softmax_body
 }
 
@@ -149,7 +170,7 @@ unsafe fn again_body<const F: bool>(
     }
 }
 multiversion! {
-    unsafe fn again_row(row: *mut f32, width: usize, visible: usize, scale: f32, mask: *const f32, step: isize,
+    pub unsafe fn again_row(row: *mut f32, width: usize, visible: usize, scale: f32, mask: *const f32, step: isize,
         log_sum: f32) = again_body
 }
 
@@ -161,22 +182,22 @@ unsafe fn grad_body<const F: bool>(p: *const f32, dp: *mut f32, width: usize, le
     }
 }
 multiversion! {
-    unsafe fn grad_row(p: *const f32, dp: *mut f32, width: usize, level: f32, scale: f32) = grad_body
+    pub unsafe fn grad_row(p: *const f32, dp: *mut f32, width: usize, level: f32, scale: f32) = grad_body
 }
 
-struct Job {
-    q: Operand,
-    k: Operand,
-    v: Operand,
+pub struct Job {
+    pub q: Operand,
+    pub k: Operand,
+    pub v: Operand,
     mask: Option<Operand>,
     batch: usize,
-    heads: usize,
+    pub heads: usize,
     /// Heads that share a key.
-    shared: usize,
-    queries: usize,
-    keys: usize,
-    width: usize,
-    scale: f32,
+    pub shared: usize,
+    pub queries: usize,
+    pub keys: usize,
+    pub width: usize,
+    pub scale: f32,
     causal: bool,
 }
 
@@ -204,7 +225,7 @@ impl Job {
     }
 
     /// Keys that a query sees.
-    fn visible(&self, query: usize) -> usize {
+    pub fn visible(&self, query: usize) -> usize {
         if self.causal {
             (query + 1 + self.keys).saturating_sub(self.queries)
         } else {
@@ -212,7 +233,7 @@ impl Job {
         }
     }
 
-    unsafe fn mask_row(&self, batch: usize, head: usize, query: usize) -> (*const f32, isize) {
+    pub unsafe fn mask_row(&self, batch: usize, head: usize, query: usize) -> (*const f32, isize) {
         match &self.mask {
             Some(mask) => {
                 let row = mask.rows(batch, head, query);
@@ -240,12 +261,12 @@ impl Job {
             return;
         }
         let (q, kv) = (self.q.rows(batch, head, query), head / self.shared);
-        multiply([count, seen, self.width], q, transposed(self.k.rows(batch, kv, 0)), block(p, seen), false, 1);
+        multiply([count, seen, self.width], q, transposed(self.k.rows(batch, kv, 0)), block(p, seen), false);
         for i in 0..count {
             let (mask, step) = self.mask_row(batch, head, query + i);
             *sums.add(i) = softmax_row(p.add(i * seen), seen, self.visible(query + i), self.scale, mask, step);
         }
-        multiply([count, self.width, seen], block(p, seen), self.v.rows(batch, kv, 0), out, false, 1);
+        multiply([count, self.width, seen], block(p, seen), self.v.rows(batch, kv, 0), out, false);
     }
 }
 
@@ -265,19 +286,32 @@ pub unsafe fn attention(call: &Call) -> Result<(), Error> {
     let to = Operand::target(&call.outputs[0], call.inputs)?;
     let sums = Dense::target(&call.outputs[1], true)?;
     let sums_at = Shared::new(sums.data.cast::<f32>());
-    let blocks = job.queries.div_ceil(BLOCK);
+    // Queries of a head stay together where heads are enough: what is made of its keys serves them all.
+    let tiled = is_tiled(&job);
+    let together = if tiled && job.batch * job.heads >= 32 { job.queries } else { BLOCK };
+    let blocks = job.queries.div_ceil(together);
     let units = job.batch * job.heads * blocks;
     let parts = parts_of(units, 1);
     let fault = Fault::default();
     parallel(threads, parts, job.work(), |part| {
-        let memory = match Scratch::new::<f32>(BLOCK * job.keys) {
+        let memory = match Scratch::new::<f32>(if tiled { 0 } else { BLOCK * job.keys }) {
             Ok(memory) => memory,
             Err(error) => return fault.error(error),
         };
         for unit in part_range(units, parts, part, 1) {
-            let (head, query) = (unit / blocks, unit % blocks * BLOCK);
+            let (head, query) = (unit / blocks, unit % blocks * together);
+            let place = [head / job.heads, head % job.heads];
             // SAFETY: offsets are those of the operands; blocks of queries have one part.
-            unsafe { job.forward(head / job.heads, head % job.heads, query, &to, sums_at.get(), memory.data()) }
+            unsafe {
+                if !tiled {
+                    job.forward(place[0], place[1], query, &to, sums_at.get(), memory.data());
+                    continue;
+                }
+                let end = job.queries.min(query + together);
+                if let Err(error) = attention_tiles::forward(&job, place, query, end, &to, sums_at.get()) {
+                    return fault.error(error);
+                }
+            }
         }
     });
     fault.result()?;
@@ -299,7 +333,19 @@ unsafe fn backward(call: &Call, masked: usize) -> Result<(), Error> {
     let units = job.batch * kv_heads;
     let parts = parts_of(units, 1);
     let fault = Fault::default();
-    parallel(threads, parts, job.work() * 2.5, |part| {
+    if is_tiled(&job) {
+        parallel(threads, parts, job.work() * 2.5, |part| {
+            for unit in part_range(units, parts, part, 1) {
+                let log_sums = log_sums.get();
+                let to = Gradients { g: &g, out: &out, log_sums, dq: &dq, dk: &dk, dv: &dv };
+                // SAFETY: offsets are those of the operands; the heads that share a key have one part.
+                if let Err(error) = unsafe { attention_tiles::backward(&job, [unit / kv_heads, unit % kv_heads], &to) } {
+                    return fault.error(error);
+                }
+            }
+        });
+    } else {
+        parallel(threads, parts, job.work() * 2.5, |part| {
         let memory = match Scratch::new::<f32>(2 * BLOCK * job.keys) {
             Ok(memory) => memory,
             Err(error) => return fault.error(error),
@@ -326,8 +372,8 @@ unsafe fn backward(call: &Call, masked: usize) -> Result<(), Error> {
                             continue;
                         }
                         let (w, scores, grads) = (job.width, block(p, seen), block(ds, seen));
-                        multiply([count, seen, w], q, transposed(k), scores, false, 1);
-                        multiply([count, seen, w], g, transposed(v), grads, false, 1);
+                        multiply([count, seen, w], q, transposed(k), scores, false);
+                        multiply([count, seen, w], g, transposed(v), grads, false);
                         for i in 0..count {
                             let row = query + i;
                             let (mask, step) = job.mask_row(batch, head, row);
@@ -335,7 +381,7 @@ unsafe fn backward(call: &Call, masked: usize) -> Result<(), Error> {
                             again_row(p.add(i * seen), seen, job.visible(row), job.scale, mask, step, log_sum);
                         }
                         // dv takes p before dp becomes the gradient of the scores.
-                        multiply([seen, w, count], transposed(scores), g, dv, true, 1);
+                        multiply([seen, w, count], transposed(scores), g, dv, true);
                         for i in 0..count as isize {
                             let level: f64 = (0..w as isize)
                                 .map(|d| *g.data.offset(i * g.row + d * g.column) as f64 * *o.data.offset(i * o.row + d * o.column) as f64)
@@ -343,13 +389,14 @@ unsafe fn backward(call: &Call, masked: usize) -> Result<(), Error> {
                             let at = i as usize * seen;
                             grad_row(p.add(at), ds.add(at), seen, level as f32, job.scale);
                         }
-                        multiply([count, w, seen], grads, k, dq, false, 1);
-                        multiply([seen, w, count], transposed(grads), q, dk, true, 1);
+                        multiply([count, w, seen], grads, k, dq, false);
+                        multiply([seen, w, count], transposed(grads), q, dk, true);
                     }
                 }
             }
         }
-    });
+        });
+    }
     fault.result()?;
     dq.store(&call.outputs[0], threads)?;
     dk.store(&call.outputs[1], threads)?;

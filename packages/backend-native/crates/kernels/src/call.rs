@@ -3,7 +3,7 @@
 use crate::check::check;
 use crate::program::Program;
 use crate::space::View;
-use crate::{arg_reduce, attention, conv, gather, map, matmul, pool, reduce, rows, scan, sort, tokens};
+use crate::{arg_reduce, attention, conv, gather, map, matmul, pool, quantized, reduce, rows, scan, sort, tokens};
 
 /// Why a call could not be done.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +67,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Kernels, numbered as in src/kernels/table.ts.
+/// Kernels, numbered as in src/kernels/numbers.ts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kernel {
@@ -88,6 +88,7 @@ pub enum Kernel {
     Attention,
     Rope,
     EmbeddingGrad,
+    QuantizedMatmul,
 }
 
 impl Kernel {
@@ -112,6 +113,7 @@ impl Kernel {
             Attention,
             Rope,
             EmbeddingGrad,
+            QuantizedMatmul,
         ];
         all.get(code).copied()
     }
@@ -142,5 +144,6 @@ pub unsafe fn run(kernel: Kernel, call: &Call) -> Result<(), Error> {
         Kernel::Attention => attention::attention(call),
         Kernel::Rope => tokens::rope(call),
         Kernel::EmbeddingGrad => tokens::embedding_grad(call),
+        Kernel::QuantizedMatmul => quantized::quantized_matmul(call),
     }
 }

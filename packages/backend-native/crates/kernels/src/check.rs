@@ -3,6 +3,7 @@
 
 use crate::call::{Call, Error, Kernel};
 use crate::dtype::{Compute, DType};
+use crate::quantized::{block_bytes, BLOCK};
 use crate::space::{View, MAX_RANK};
 use crate::window::SPATIAL;
 
@@ -41,6 +42,7 @@ pub fn check(kernel: Kernel, call: &Call) -> Checked {
         Kernel::Attention => attention(call),
         Kernel::Rope => rope(call),
         Kernel::EmbeddingGrad => embedding_grad(call),
+        Kernel::QuantizedMatmul => quantized_matmul(call),
     }
 }
 
@@ -196,7 +198,8 @@ fn arg_reduce(call: &Call) -> Checked {
 }
 
 fn matmul(call: &Call) -> Checked {
-    attributes(call, 0)?;
+    attributes(call, 1)?;
+    choice(call, 0, 2, "precision")?;
     // Behind the operands come those of a program, which runs as a call of its own.
     let ([a, b, ..], [out]) = (call.inputs, call.outputs) else {
         return invalid("a product has two operands and one output");
@@ -468,4 +471,24 @@ fn embedding_grad(call: &Call) -> Checked {
     }
     shape_is("the gradient", gradient, &[index.size, gradient.shape[1]])?;
     shape_is("the output", table, &[table.shape[0], gradient.shape[1]])
+}
+
+fn quantized_matmul(call: &Call) -> Checked {
+    call.expect(2, 1)?;
+    attributes(call, 1)?;
+    let nibbles = flag(call, 0, "format")?;
+    let (x, weight, out) = (&call.inputs[0], &call.inputs[1], &call.outputs[0]);
+    singles([x, out])?;
+    dtype_is("the weight", weight, DType::U8)?;
+    rank_is("x", x, 2)?;
+    rank_is("the output", out, 2)?;
+    if x.shape[1] % BLOCK != 0 {
+        return invalid(format!("rows of {} are not made of blocks of {BLOCK}", x.shape[1]));
+    }
+    shape_is("the output", out, &[x.shape[0], out.shape[1]])?;
+    // Blocks are read as they lie.
+    if !weight.contiguous || weight.size != out.shape[1].saturating_mul(x.shape[1] / BLOCK * block_bytes(nibbles)) {
+        return invalid(format!("{} bytes of a weight, not dense or not those of {:?}", weight.size, out.shape()));
+    }
+    Ok(())
 }

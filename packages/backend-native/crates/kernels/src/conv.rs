@@ -1,6 +1,8 @@
-//! conv: cross-correlation by copying windows into a matrix, an image at a time so that it stays in cache, and multiplying.
+//! conv: cross-correlation by copying windows into a matrix, an image at a time so that it stays in cache, and multiplying;
+//! or directly, where that is faster (`conv_direct.rs`).
 
 use crate::call::{Call, Error};
+use crate::{conv_direct, conv_grad};
 use crate::dense::Dense;
 use crate::memory::Scratch;
 use crate::product::{multiply, Factor};
@@ -9,17 +11,17 @@ use crate::threads::{parallel, part_range, parts_of, Fault, Shared};
 use crate::window::{volume, Window};
 
 /// Sizes of one convolution.
-struct Sizes {
-    window: Window,
-    batch: usize,
-    groups: usize,
+pub struct Sizes {
+    pub window: Window,
+    pub batch: usize,
+    pub groups: usize,
     /// Channels of a group.
-    ins: usize,
-    outs: usize,
+    pub ins: usize,
+    pub outs: usize,
     /// Elements of an image plane, of an output plane, of a window.
-    plane: usize,
-    pixels: usize,
-    taps: usize,
+    pub plane: usize,
+    pub pixels: usize,
+    pub taps: usize,
 }
 
 impl Sizes {
@@ -39,13 +41,17 @@ impl Sizes {
     }
 
     /// Rows of the matrix of windows.
-    fn depth(&self) -> usize {
+    pub fn depth(&self) -> usize {
         self.ins * self.taps
     }
 
+    /// Multiplications of one pass.
+    pub fn products(&self) -> f64 {
+        self.batch as f64 * (self.groups * self.outs * self.depth() * self.pixels) as f64
+    }
+
     fn work(&self) -> f64 {
-        let products = self.batch as f64 * (self.groups * self.outs * self.depth() * self.pixels) as f64;
-        products * 0.03 + (self.batch * self.groups * self.depth() * self.pixels) as f64 * 0.2
+        self.products() * 0.03 + (self.batch * self.groups * self.depth() * self.pixels) as f64 * 0.2
     }
 
     /// Whether a window is one element, and the matrix of windows therefore the image itself.
@@ -199,12 +205,19 @@ pub unsafe fn conv(call: &Call) -> Result<(), Error> {
     let b = Dense::load(second, threads)?;
     let to = Dense::target(result, call.inputs.iter().all(|input| input.data != result.data))?;
     let [a_data, b_data, c_data] = [&a, &b, &to].map(|dense| Shared::new(dense.data.cast::<f32>()));
+    let direct = conv_direct::is_direct(&sizes, pass);
     match pass {
         0 => {
             let bias = call.inputs.get(2).map(|view| Dense::load(view, threads)).transpose()?;
             let bias = bias.as_ref().map(|dense| Shared::new(dense.data.cast::<f32>()));
-            forward(&sizes, a_data, b_data, bias, c_data, threads)?;
+            if direct {
+                conv_direct::forward(&sizes, a_data, b_data, bias, c_data, threads)?;
+            } else {
+                forward(&sizes, a_data, b_data, bias, c_data, threads)?;
+            }
         }
+        1 if direct => conv_grad::input_gradient(&sizes, a_data, b_data, c_data, threads)?,
+        2 if direct => conv_grad::weight_gradient(&sizes, a_data, b_data, c_data, threads)?,
         1 => input_gradient(&sizes, a_data, b_data, c_data, threads)?,
         _ => weight_gradient(&sizes, a_data, b_data, c_data, threads)?,
     }
@@ -253,7 +266,6 @@ unsafe fn forward(
                         matrix(windows, pixels, 1),
                         matrix(to, pixels, 1),
                         bias.is_some(),
-                        1,
                     );
                 }
             }
@@ -291,7 +303,6 @@ unsafe fn input_gradient(
                         matrix(from, pixels, 1),
                         matrix(windows, pixels, 1),
                         false,
-                        1,
                     );
                     if !sizes.is_pointwise() {
                         std::slice::from_raw_parts_mut(to, sizes.ins * sizes.plane).fill(0.0);
@@ -342,7 +353,6 @@ unsafe fn weight_gradient(
                         matrix(windows, 1, pixels),
                         matrix(sums.get().add(part * length + group * sizes.outs * depth), depth, 1),
                         step > 0,
-                        1,
                     );
                 }
             }

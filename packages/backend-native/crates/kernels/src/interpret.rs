@@ -130,6 +130,13 @@ unsafe fn float_body<const F: bool>(step: &Step, one: &Instruction) -> bool {
         op::LOG1P => unary!(step, one, f32 => f32, |x| log1p::<F>(x)),
         op::TANH => unary!(step, one, f32 => f32, |x| tanh::<F>(x)),
         op::ERF => unary!(step, one, f32 => f32, |x| erf::<F>(x)),
+        op::ERFC if one.extra == 2 => {
+            let a = step.get::<f32>(one.args[0]);
+            let (tails, bells) = (step.set::<f32>(one.dst), step.set::<f32>(one.second));
+            for ((tail, bell), &x) in tails.iter_mut().zip(bells).zip(a) {
+                (*tail, *bell) = erfc_and_bell::<F>(x);
+            }
+        }
         op::ERFC => unary!(step, one, f32 => f32, |x| erfc::<F>(x)),
         op::SIN | op::COS => {
             let a = step.get::<f32>(one.args[0]);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub enum Level {
     /// What every processor of the target has.
     Portable = 1,
-    /// AVX2 and fused multiply-add.
+    /// AVX2, fused multiply-add, and conversions of 16-bit floats (F16C).
     Avx2,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
@@ -37,7 +37,8 @@ fn detect() -> Level {
 fn best() -> Level {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        let halves = is_x86_feature_detected!("f16c");
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && halves {
             let wide = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
@@ -46,6 +47,24 @@ fn best() -> Level {
         }
     }
     Level::Portable
+}
+
+/// Whether the processor multiplies bytes in 512-bit vectors (AVX-512 VNNI), and has the rest of [`Level::Avx512`].
+#[cfg(target_arch = "x86_64")]
+pub fn vnni() -> bool {
+    level() == Level::Avx512 && is_x86_feature_detected!("avx512vnni")
+}
+
+/// Has the cache fetch what lies there, if anything does: processors look no further ahead than the page at hand.
+#[inline(always)]
+pub fn fetch_ahead<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every processor of the target has it, and it reads nothing that a program could see.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 /// `unsafe fn name(arguments) = body` defines a function that runs `body::<FMA>(arguments)` compiled for the processor at

@@ -7,9 +7,17 @@
 
 mod arg_reduce;
 mod attention;
+mod attention_tiles;
+mod awake;
+#[cfg(target_arch = "x86_64")]
+mod bf16;
 mod call;
 mod check;
 mod conv;
+mod conv_direct;
+mod conv_grad;
+#[cfg(test)]
+mod conv_tests;
 mod dense;
 mod dtype;
 mod gather;
@@ -18,21 +26,26 @@ mod level;
 mod map;
 mod math;
 mod matmul;
+mod matvec;
 mod memory;
 mod pool;
 mod product;
 mod program;
+mod quantized;
+mod queue;
 mod reduce;
 mod registers;
 mod rows;
 mod scan;
+mod small;
 mod sort;
 mod space;
 mod special;
+mod stream;
+mod taint;
 mod threads;
 mod tokens;
 mod transfer;
-mod vector;
 mod window;
 
 pub use call::{run, Call, Error, Kernel};
@@ -40,5 +53,7 @@ pub use dtype::{Compute, DType};
 pub use level::{level, Level};
 pub use memory::{Block, Pool, Refusal};
 pub use program::{Instruction, Program, Scalar};
+pub use queue::{Failure, Queue, Reply};
 pub use space::{View, MAX_RANK};
+pub use stream::read_rates;
 pub use threads::{parallel, pool_threads, release_scratch, start_pool};

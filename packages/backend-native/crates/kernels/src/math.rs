@@ -215,6 +215,12 @@ pub fn erf<const F: bool>(x: f32) -> f32 {
 /// in the power: (h - x)(h + x) is what that of x's upper half h lacks.
 #[inline(always)]
 pub fn erfc<const F: bool>(x: f32) -> f32 {
+    erfc_and_bell::<F>(x).0
+}
+
+/// [`erfc`] and the e^-x² that it is made of.
+#[inline(always)]
+pub fn erfc_and_bell<const F: bool>(x: f32) -> (f32, f32) {
     let a = at_most(x.abs(), 10.3);
     let (p, q) = (3.288_496_3e-2, 5.828_639_5e-2);
     let q = madd::<F>(q, a, 4.070_518_6e-1);
@@ -227,12 +233,9 @@ pub fn erfc<const F: bool>(x: f32) -> f32 {
     let (n, whole) = nearest(power * std::f32::consts::LOG2_E);
     let e = exp_series::<F>(exp_rest(power, n) + (h - a) * (h + a)) + 1.0;
     let half = whole >> 1;
-    let y = p / q * e * power_of_two(half) * power_of_two(whole.wrapping_sub(half));
-    if x < 0.0 {
-        2.0 - y
-    } else {
-        y
-    }
+    let bell = e * power_of_two(half) * power_of_two(whole.wrapping_sub(half));
+    let y = p / q * bell;
+    (if x < 0.0 { 2.0 - y } else { y }, bell)
 }
 
 /// Angles up to this are reduced in single precision.

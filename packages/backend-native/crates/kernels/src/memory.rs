@@ -110,18 +110,26 @@ impl Pool {
 
     /// Gives a buffer back; whether there was one.
     pub fn free(&mut self, handle: u32) -> bool {
-        let Some(block) = self.slots.get_mut(handle as usize).and_then(Option::take) else {
-            return false;
-        };
+        self.take(handle).is_some()
+    }
+
+    /// Takes a buffer out: its memory goes back when the block is dropped.
+    pub fn take(&mut self, handle: u32) -> Option<Block> {
+        let block = self.slots.get_mut(handle as usize).and_then(Option::take)?;
         self.live -= block.bytes();
         self.idle.push(handle);
-        true
+        Some(block)
     }
 
     /// A buffer that is alive.
     #[inline]
     pub fn block(&self, handle: usize) -> Option<&Block> {
         self.slots.get(handle)?.as_ref()
+    }
+
+    /// Bytes that may be in use.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Bytes in use.

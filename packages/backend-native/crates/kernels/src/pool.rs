@@ -131,6 +131,23 @@ multiversion! {
         = greatest_row_body
 }
 
+/// Puts gradients of a row of windows back where their greatest elements lie, for windows of two columns each that do not
+/// share any: without a branch or an address that depends on what was greatest.
+#[inline(always)]
+unsafe fn put_pairs_body<const F: bool>(places: &[usize], taps: *const u32, g: *const f32, count: usize, to: *mut f32) {
+    for (pair, place) in places.iter().step_by(2).enumerate() {
+        let (row, number) = (to.add(*place), 2 * pair as u32);
+        for i in 0..count {
+            let (tap, value) = (*taps.add(i), *g.add(i));
+            *row.add(2 * i) += if tap == number { value } else { 0.0 };
+            *row.add(2 * i + 1) += if tap == number + 1 { value } else { 0.0 };
+        }
+    }
+}
+multiversion! {
+    unsafe fn put_pairs(places: &[usize], taps: *const u32, g: *const f32, count: usize, to: *mut f32) = put_pairs_body
+}
+
 /// Longest row of outputs that [`greatest_row`] is used for.
 const LONGEST: usize = 512;
 
@@ -152,6 +169,7 @@ unsafe fn greatest_plane(window: &Window, places: &[usize], x: *const f32, g: Op
     let mut taps = [0u32; LONGEST];
     let step = window.stride[2];
     let count = window.output[2];
+    let pairs = step == 2 && window.kernel[2] == 2 && window.dilation[2] == 1;
     for oz in 0..window.output[0] {
         for oy in 0..window.output[1] {
             let row = oz * window.stride[0] * window.input[1] + oy * window.stride[1];
@@ -161,6 +179,10 @@ unsafe fn greatest_plane(window: &Window, places: &[usize], x: *const f32, g: Op
                 None => greatest_row(places, step, x.add(first), count, to.add(out), taps.as_mut_ptr()),
                 Some(g) => {
                     greatest_row(places, step, x.add(first), count, best.as_mut_ptr(), taps.as_mut_ptr());
+                    if pairs {
+                        put_pairs(places, taps.as_ptr(), g.add(out), count, to.add(first));
+                        continue;
+                    }
                     for (i, &tap) in taps[..count].iter().enumerate() {
                         *to.add(first + i * step + places[tap as usize]) += *g.add(out + i);
                     }

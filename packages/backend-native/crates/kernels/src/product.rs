@@ -2,6 +2,8 @@
 
 use gemm_common::Parallelism;
 
+use crate::threads::part_range;
+
 /// A matrix: where element (0, 0) lies, and the steps from row to row and from column to column, in elements.
 #[derive(Clone, Copy)]
 pub struct Factor<T> {
@@ -28,11 +30,11 @@ impl<T> Factor<T> {
 
 /// Floats that `gemm` multiplies.
 pub trait Float: Copy + Send + Sync {
-    /// c := a b, or c + a b with `adds`, by at most so many threads.
+    /// c := a b, or c + a b with `adds`.
     ///
     /// # Safety
     /// The matrices lie in live memory, and c overlaps neither factor.
-    unsafe fn gemm(sizes: [usize; 3], a: Factor<Self>, b: Factor<Self>, c: Factor<Self>, adds: bool, how: Parallelism);
+    unsafe fn gemm(sizes: [usize; 3], a: Factor<Self>, b: Factor<Self>, c: Factor<Self>, adds: bool);
 }
 
 macro_rules! float {
@@ -44,11 +46,10 @@ macro_rules! float {
                 b: Factor<$T>,
                 c: Factor<$T>,
                 adds: bool,
-                how: Parallelism,
             ) {
                 $crate_name::gemm::$T::get_gemm_fn()(
                     rows, columns, depth, c.data, c.column, c.row, adds, a.data, a.column, a.row, b.data, b.column, b.row,
-                    if adds { 1.0 } else { 0.0 }, 1.0, false, false, false, how,
+                    if adds { 1.0 } else { 0.0 }, 1.0, false, false, false, Parallelism::None,
                 );
             }
         }
@@ -67,7 +68,6 @@ pub unsafe fn multiply<T: Float>(
     mut b: Factor<T>,
     mut c: Factor<T>,
     adds: bool,
-    threads: usize,
 ) {
     // The kernels want a product that is stored column by column, and steps that are not negative.
     if c.column.abs() < c.row.abs() {
@@ -86,8 +86,53 @@ pub unsafe fn multiply<T: Float>(
         a = a.columns_flipped(depth);
         b = b.rows_flipped(depth);
     }
-    let how = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
-    T::gemm([rows, columns, depth], a, b, c, adds, how);
+    T::gemm([rows, columns, depth], a, b, c, adds);
+}
+
+/// Products of a piece of a matrix, at least.
+const PIECE: f64 = 250_000.0;
+/// Rows, or columns, of a piece where there are many: each piece packs the whole other factor.
+const LONG: usize = 1024;
+
+/// How one product is cut along its longer side, by its shape alone.
+pub struct Cut {
+    sizes: [usize; 3],
+    by_rows: bool,
+    pub pieces: usize,
+}
+
+impl Cut {
+    /// Of rows, columns and depth.
+    pub fn new(sizes: [usize; 3]) -> Cut {
+        let [rows, columns, depth] = sizes;
+        let by_rows = rows >= columns;
+        let (side, most) = if by_rows { (rows, rows.div_ceil(32)) } else { (columns, columns.div_ceil(48)) };
+        let worth = (rows as f64 * columns as f64 * depth as f64 / PIECE) as usize;
+        let pieces = side.div_ceil(LONG).max(4).min(worth).min(most).clamp(1, 32);
+        Cut { sizes, by_rows, pieces }
+    }
+
+    /// One piece of c := a b, whose matrices are given whole.
+    ///
+    /// # Safety
+    /// As for [`Float::gemm`]; no two threads compute the same piece.
+    pub unsafe fn multiply<T: Float>(&self, piece: usize, mut a: Factor<T>, mut b: Factor<T>, mut c: Factor<T>) {
+        let [mut rows, mut columns, depth] = self.sizes;
+        if self.by_rows {
+            let range = part_range(rows, self.pieces, piece, 8);
+            a.data = a.data.wrapping_offset(range.start as isize * a.row);
+            c.data = c.data.wrapping_offset(range.start as isize * c.row);
+            rows = range.len();
+        } else {
+            let range = part_range(columns, self.pieces, piece, 48);
+            b.data = b.data.wrapping_offset(range.start as isize * b.column);
+            c.data = c.data.wrapping_offset(range.start as isize * c.column);
+            columns = range.len();
+        }
+        if rows > 0 && columns > 0 {
+            multiply([rows, columns, depth], a, b, c, false);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -117,7 +162,6 @@ mod tests {
                     Factor { data: b.as_ptr().cast_mut(), row: n as isize, column: 1 },
                     Factor { data: c.as_mut_ptr().add(first), row, column },
                     layout == 1,
-                    1,
                 );
             }
             for i in 0..m {

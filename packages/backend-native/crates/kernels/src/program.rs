@@ -13,7 +13,7 @@ pub struct Instruction {
     pub to: Compute,
     pub dst: u16,
     pub args: [u16; 4],
-    /// Code of a check; word of a threefry, or 2 for both (the second into `second`).
+    /// Code of a check; word of a threefry; 2 for both, or for erfc with e^-x², the other into `second`.
     pub extra: u16,
     pub second: u16,
 }
@@ -101,7 +101,7 @@ impl Program {
         let leaves = self.inputs.len() + self.axes.len();
         let is_temporary = |slot: u16| (leaves..self.first_scalar).contains(&(slot as usize));
         for one in &self.instructions {
-            let both = one.op == op::THREEFRY && one.extra == 2;
+            let both = matches!(one.op, op::THREEFRY | op::ERFC) && one.extra == 2;
             let checks = one.op == op::CHECK;
             if !checks && (!is_temporary(one.dst) || one.args.contains(&one.dst)) {
                 return Err(format!("instruction {one:?} writes where it reads"));

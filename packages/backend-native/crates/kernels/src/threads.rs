@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
+use crate::awake;
 use crate::call::Error;
 use crate::memory::forget_scratch;
 
@@ -28,6 +29,7 @@ pub fn start_pool(threads: usize, this_thread: bool) -> usize {
             .thread_name(|index| format!("nanoflux-{index}"));
         if this_thread {
             builder = builder.use_current_thread();
+            awake::never_here();
         }
         // Whoever started rayon's pool before has decided on its size.
         let _ = builder.build_global();
@@ -69,9 +71,12 @@ pub fn parallel(threads: usize, parts: usize, nanoseconds: f64, part: impl Fn(us
         }
         part(index);
     };
-    // Waking a thread costs some microseconds: as many threads as have that much to do.
+    // Handing work over costs some microseconds at worst: as many threads as have that much to do.
     let useful = (nanoseconds / (SERIAL_NS / 2.0)) as usize;
-    fan_out(threads.min(parts).min(useful.max(2)), &work);
+    let threads = threads.min(parts).min(useful.max(2));
+    if !awake::share(threads - 1, &work) {
+        fan_out(threads, &work);
+    }
 }
 
 fn fan_out(threads: usize, work: &(impl Fn() + Sync)) {

@@ -1,0 +1,445 @@
+//! Products whose factors are bf16 and whose sums are f32, with instructions for them (AVX-512 BF16). Factors that are f32
+//! are rounded, to nearest even, while they are packed.
+//!
+//! Both factors are packed alike: panels of some rows of a (columns of b), in which the elements 2k and 2k + 1 along the
+//! depth stand side by side, since one instruction adds both of their products. Each element of the product is summed over
+//! [`DEEP`] of the depth at a time, in order, whoever computes it: bits depend on the shape alone.
+
+#![allow(clippy::needless_range_loop, reason = "loops over constants become straight code, several lists in step")]
+
+use crate::call::Error;
+use crate::dtype::DType;
+use crate::memory::Scratch;
+use crate::threads::{parallel, part_range, parts_of, Fault, Shared};
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+/// Rows of a tile: with two vectors of columns they leave room for a factor and two vectors of the other.
+const ROWS: usize = 14;
+/// Columns of a tile.
+const COLUMNS: usize = 32;
+/// Elements of the depth that are packed at a time.
+const DEEP: usize = 512;
+/// Columns that are packed at a time: with [`DEEP`], half of a mid-level cache.
+const WIDE: usize = 512;
+
+/// Whether the processor has the instructions.
+pub fn available() -> bool {
+    crate::level::level() == crate::level::Level::Avx512 && is_x86_feature_detected!("avx512bf16")
+}
+
+/// A factor, f32 or bf16: steps from row to row of a, or from column to column of b, and along the depth, in elements.
+#[derive(Clone, Copy)]
+pub struct Factor {
+    pub data: *const u8,
+    pub dtype: DType,
+    pub across: isize,
+    pub along: isize,
+}
+
+// SAFETY: an address and numbers; whoever goes there says why that is sound.
+unsafe impl Sync for Factor {}
+
+impl Factor {
+    fn at(&self, across: usize, along: usize) -> *const u8 {
+        let steps = across as isize * self.across + along as isize * self.along;
+        self.data.wrapping_offset(steps * self.dtype.bytes() as isize)
+    }
+}
+
+/// The product: f32, its rows dense.
+#[derive(Clone, Copy)]
+pub struct Product {
+    pub data: *mut f32,
+    pub row: isize,
+}
+
+// SAFETY: as above.
+unsafe impl Sync for Product {}
+
+impl Product {
+    /// What begins at an element.
+    fn from(&self, row: usize, column: usize) -> Product {
+        let steps = row as isize * self.row + column as isize;
+        Product { data: self.data.wrapping_offset(steps), row: self.row }
+    }
+}
+
+/// c := a b; sizes are rows, columns and depth, none of which is 0.
+///
+/// # Safety
+/// [`available`] holds; all lie in live memory, and c overlaps neither factor.
+pub unsafe fn multiply(
+    [rows, columns, depth]: [usize; 3],
+    a: Factor,
+    b: Factor,
+    c: Product,
+    threads: usize,
+) -> Result<(), Error> {
+    let panels = columns.min(WIDE).div_ceil(COLUMNS);
+    let pairs = depth.min(DEEP).div_ceil(2);
+    let packed = Scratch::new::<u32>(panels * COLUMNS * pairs)?;
+    let shared = Shared::new(packed.data::<u32>());
+    for first in (0..columns).step_by(WIDE) {
+        let width = WIDE.min(columns - first);
+        for start in (0..depth).step_by(DEEP) {
+            let deep = start..depth.min(start + DEEP);
+            let pairs = deep.len().div_ceil(2);
+            let panels = width.div_ceil(COLUMNS);
+            let parts = parts_of(panels, (32_768 / (pairs * COLUMNS)).max(1));
+            parallel(threads, parts, (width * deep.len()) as f64 * 0.2, |part| {
+                for panel in part_range(panels, parts, part, 1) {
+                    let across = panel * COLUMNS..width.min((panel + 1) * COLUMNS);
+                    // SAFETY: each panel has one part, and room.
+                    unsafe {
+                        let to = shared.get().add(panel * COLUMNS * pairs);
+                        pack::<COLUMNS>(&b, first + across.start..first + across.end, &deep, to);
+                    }
+                }
+            });
+            let lines = rows.div_ceil(ROWS);
+            let work = (width * deep.len()) as f64 * ROWS as f64 * 0.01;
+            let parts = parts_of(lines, (20_000.0 / work).max(1.0) as usize);
+            parallel(threads, parts, lines as f64 * work, |part| {
+                for line in part_range(lines, parts, part, 1) {
+                    let range = line * ROWS..rows.min((line + 1) * ROWS);
+                    // SAFETY: each line of tiles has one part.
+                    unsafe {
+                        let to = c.from(range.start, first);
+                        line_of_tiles(&a, range, &deep, shared.get(), width, to);
+                    }
+                }
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Several products, which `of` gives by their number. Those that are many are shared out whole.
+///
+/// # Safety
+/// As for [`multiply`], for each.
+pub unsafe fn multiply_all(
+    sizes: [usize; 3],
+    count: usize,
+    of: impl Fn(usize) -> (Factor, Factor, Product) + Sync,
+    threads: usize,
+) -> Result<(), Error> {
+    if count < 8 {
+        for index in 0..count {
+            let (a, b, c) = of(index);
+            multiply(sizes, a, b, c, threads)?;
+        }
+        return Ok(());
+    }
+    let work = sizes.iter().map(|&size| size as f64).product::<f64>() * 0.01;
+    let parts = parts_of(count, (20_000.0 / work).max(1.0) as usize);
+    let fault = Fault::default();
+    parallel(threads, parts, work * count as f64, |part| {
+        for index in part_range(count, parts, part, 1) {
+            let (a, b, c) = of(index);
+            // SAFETY: each product has one part.
+            if let Err(error) = unsafe { multiply(sizes, a, b, c, 1) } {
+                fault.error(error);
+            }
+        }
+    });
+    fault.result()
+}
+
+/// Rows of a, packed: room for the last vector, which is longer than they are many.
+#[repr(align(64))]
+struct Line([std::mem::MaybeUninit<u32>; ROWS * DEEP / 2 + 16]);
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi1,bmi2")]
+unsafe fn line_of_tiles(
+    a: &Factor,
+    rows: Range<usize>,
+    deep: &Range<usize>,
+    b: *const u32,
+    columns: usize,
+    c: Product,
+) {
+    let mut line = Line([std::mem::MaybeUninit::uninit(); ROWS * DEEP / 2 + 16]);
+    let count = rows.len();
+    let packed = line.0.as_mut_ptr().cast::<u32>();
+    pack::<ROWS>(a, rows, deep, packed);
+    let (pairs, adds) = (deep.len().div_ceil(2), deep.start > 0);
+    for first in (0..columns).step_by(COLUMNS) {
+        let b = b.add(first * pairs);
+        let width = COLUMNS.min(columns - first);
+        let to = c.from(0, first);
+        macro_rules! tiles {
+            ($($m:literal)*) => {
+                match (count.next_multiple_of(2), width > 16) {
+                    $(($m, true) => tile::<$m, 2>(pairs, packed, b, to, count, width, adds),
+                    ($m, false) => tile::<$m, 1>(pairs, packed, b, to, count, width, adds),)*
+                    _ => unreachable!("a line has 1 to 14 rows"),
+                }
+            };
+        }
+        tiles!(2 4 6 8 10 12 14);
+    }
+}
+
+/// Products of M rows with V vectors of columns, of which `rows` and `columns` are meant.
+#[inline(always)]
+unsafe fn tile<const M: usize, const V: usize>(
+    pairs: usize,
+    a: *const u32,
+    b: *const u32,
+    c: Product,
+    rows: usize,
+    columns: usize,
+    adds: bool,
+) {
+    let mut sums = [[_mm512_setzero_ps(); V]; M];
+    for pair in 0..pairs {
+        let (a, b) = (a.add(pair * ROWS), b.add(pair * COLUMNS));
+        let factors: [__m512bh; V] =
+            std::array::from_fn(|v| std::mem::transmute(_mm512_loadu_si512(b.add(v * 16).cast())));
+        for m in 0..M {
+            let factor: __m512bh = std::mem::transmute(_mm512_set1_epi32(a.add(m).read() as i32));
+            for v in 0..V {
+                sums[m][v] = _mm512_dpbf16_ps(sums[m][v], factor, factors[v]);
+            }
+        }
+    }
+    let masks: [__mmask16; V] = std::array::from_fn(|v| mask16(columns as isize - v as isize * 16));
+    for m in 0..M {
+        if m < rows {
+            let to = c.data.offset(m as isize * c.row);
+            for v in 0..V {
+                let to = to.add(v * 16);
+                let mut sum = sums[m][v];
+                if adds {
+                    sum = _mm512_add_ps(_mm512_maskz_loadu_ps(masks[v], to), sum);
+                }
+                _mm512_mask_storeu_ps(to, masks[v], sum);
+            }
+        }
+    }
+}
+
+/// The first so many of sixteen lanes.
+#[inline(always)]
+fn mask16(count: isize) -> __mmask16 {
+    ((1u32 << count.clamp(0, 16)) - 1) as __mmask16
+}
+
+/// Packs one panel: for each pair along the depth W numbers of two halves, zeros where rows, columns or depth end. The last
+/// vector may write up to 16 numbers where fewer are meant.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi1,bmi2")]
+unsafe fn pack<const W: usize>(from: &Factor, across: Range<usize>, deep: &Range<usize>, to: *mut u32) {
+    for v in 0..W.div_ceil(16) {
+        let start = across.start + v * 16;
+        let lanes = across.end.saturating_sub(start).min(16).min(W - v * 16);
+        let to = to.add(v * 16);
+        if from.along == 1 && deep.len() > 1 {
+            pack_dense_depth::<W>(from, start, lanes, deep, to);
+        } else {
+            pack_lanes::<W>(from, start, lanes, deep, to);
+        }
+    }
+}
+
+/// Where what lies side by side is the depth: sixteen lines of 32 elements are turned round.
+#[inline(always)]
+unsafe fn pack_dense_depth<const W: usize>(
+    from: &Factor,
+    start: usize,
+    lanes: usize,
+    deep: &Range<usize>,
+    to: *mut u32,
+) {
+    for at in (deep.start..deep.end).step_by(32) {
+        let left = (deep.end - at).min(32);
+        let mut lines = [_mm512_setzero_si512(); 16];
+        for lane in 0..16 {
+            if lane >= lanes {
+                break;
+            }
+            let data = from.at(start + lane, at);
+            lines[lane] = if from.dtype == DType::BF16 {
+                _mm512_maskz_loadu_epi16(((1u64 << left) - 1) as __mmask32, data.cast())
+            } else {
+                let data = data.cast::<f32>();
+                let low = _mm512_maskz_loadu_ps(mask16(left as isize), data);
+                let high = _mm512_maskz_loadu_ps(mask16(left as isize - 16), data.wrapping_add(16));
+                std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
+            };
+        }
+        let turned = transpose(lines);
+        let pairs = left.div_ceil(2);
+        let to = to.add((at - deep.start) / 2 * W);
+        for pair in 0..16 {
+            if pair < pairs {
+                _mm512_storeu_si512(to.add(pair * W).cast(), turned[pair]);
+            }
+        }
+    }
+}
+
+/// Where rows (columns) lie side by side, or nothing does.
+#[inline(always)]
+unsafe fn pack_lanes<const W: usize>(
+    from: &Factor,
+    start: usize,
+    lanes: usize,
+    deep: &Range<usize>,
+    to: *mut u32,
+) {
+    let mask = mask16(lanes as isize);
+    let zero = _mm512_setzero_si512();
+    for (pair, at) in (deep.start..deep.end).step_by(2).enumerate() {
+        let both = at + 1 < deep.end;
+        let (first, second) = (from.at(start, at), from.at(start, at + 1));
+        let vector = match (from.dtype == DType::BF16, from.across == 1) {
+            (true, true) => {
+                let wide = |at: *const u8| _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, at.cast()));
+                let high = if both { wide(second) } else { zero };
+                _mm512_or_si512(wide(first), _mm512_slli_epi32::<16>(high))
+            }
+            (false, true) => {
+                let load = |at: *const u8| _mm512_maskz_loadu_ps(mask, at.cast());
+                beside(load(first), if both { load(second) } else { _mm512_setzero_ps() })
+            }
+            _ => {
+                let mut values = [[0f32; 16]; 2];
+                for lane in 0..lanes {
+                    for (i, value) in values[..1 + both as usize].iter_mut().enumerate() {
+                        let data = from.at(start + lane, at + i);
+                        value[lane] = if from.dtype == DType::BF16 {
+                            crate::dtype::bfloat_to_f32(data.cast::<u16>().read())
+                        } else {
+                            data.cast::<f32>().read()
+                        };
+                    }
+                }
+                beside(_mm512_loadu_ps(values[0].as_ptr()), _mm512_loadu_ps(values[1].as_ptr()))
+            }
+        };
+        _mm512_storeu_si512(to.add(pair * W).cast(), vector);
+    }
+}
+
+/// Pairs of rounded values: one of `first`, one of `second`.
+#[inline(always)]
+unsafe fn beside(first: __m512, second: __m512) -> __m512i {
+    let narrow = |values| _mm512_cvtepu16_epi32(std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values)));
+    _mm512_or_si512(narrow(first), _mm512_slli_epi32::<16>(narrow(second)))
+}
+
+/// Sixteen lines of sixteen numbers, turned round.
+#[inline(always)]
+unsafe fn transpose(lines: [__m512i; 16]) -> [__m512i; 16] {
+    let zero = _mm512_setzero_si512();
+    let (mut twos, mut fours, mut all) = ([zero; 16], [zero; 16], [zero; 16]);
+    for i in 0..8 {
+        twos[2 * i] = _mm512_unpacklo_epi32(lines[2 * i], lines[2 * i + 1]);
+        twos[2 * i + 1] = _mm512_unpackhi_epi32(lines[2 * i], lines[2 * i + 1]);
+    }
+    for i in [0, 4, 8, 12] {
+        for j in 0..2 {
+            fours[i + 2 * j] = _mm512_unpacklo_epi64(twos[i + j], twos[i + j + 2]);
+            fours[i + 2 * j + 1] = _mm512_unpackhi_epi64(twos[i + j], twos[i + j + 2]);
+        }
+    }
+    for j in 0..4 {
+        let even_low = _mm512_shuffle_i32x4::<0x88>(fours[j], fours[4 + j]);
+        let odd_low = _mm512_shuffle_i32x4::<0xdd>(fours[j], fours[4 + j]);
+        let even_high = _mm512_shuffle_i32x4::<0x88>(fours[8 + j], fours[12 + j]);
+        let odd_high = _mm512_shuffle_i32x4::<0xdd>(fours[8 + j], fours[12 + j]);
+        all[j] = _mm512_shuffle_i32x4::<0x88>(even_low, even_high);
+        all[8 + j] = _mm512_shuffle_i32x4::<0xdd>(even_low, even_high);
+        all[4 + j] = _mm512_shuffle_i32x4::<0x88>(odd_low, odd_high);
+        all[12 + j] = _mm512_shuffle_i32x4::<0xdd>(odd_low, odd_high);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtype::{bfloat_to_f32, f32_to_bfloat};
+
+    /// A matrix of so many lines across and along, with steps of its own, as bytes, and its rounded values.
+    fn matrix(across: usize, along: usize, layout: usize, dtype: DType, seed: f32) -> (Vec<u8>, Vec<f32>, isize, isize) {
+        let (step, deep) = match layout {
+            0 => (along + 3, 1),
+            1 => (1, across + 5),
+            _ => (2, 2 * across + 1),
+        };
+        let mut bytes = vec![0xff; ((across - 1) * step + (along - 1) * deep + 1) * dtype.bytes()];
+        let mut values = vec![0f32; across * along];
+        for i in 0..across {
+            for k in 0..along {
+                let value = ((i * along + k) as f32 * 0.37 + seed).sin();
+                let short = f32_to_bfloat(value);
+                values[i * along + k] = bfloat_to_f32(short);
+                let place = (i * step + k * deep) * dtype.bytes();
+                match dtype {
+                    DType::BF16 => bytes[place..place + 2].copy_from_slice(&short.to_le_bytes()),
+                    _ => bytes[place..place + 4].copy_from_slice(&value.to_le_bytes()),
+                }
+            }
+        }
+        (bytes, values, step as isize, deep as isize)
+    }
+
+    #[test]
+    fn products_are_those_of_rounded_factors_in_any_layout() {
+        crate::start_pool(4, false);
+        if !available() {
+            return;
+        }
+        for [m, n, k] in [[1, 1, 1], [14, 32, 64], [15, 33, 65], [3, 70, 7], [29, 17, 513], [40, 530, 20], [9, 40, 1100], [100, 96, 300]] {
+            for (a_layout, b_layout) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 2)] {
+                for (a_type, b_type) in [(DType::F32, DType::F32), (DType::BF16, DType::BF16), (DType::F32, DType::BF16)] {
+                    let (a_bytes, a, across, along) = matrix(m, k, a_layout, a_type, 0.3);
+                    let a_factor = Factor { data: a_bytes.as_ptr(), dtype: a_type, across, along };
+                    let (b_bytes, b, across, along) = matrix(n, k, b_layout, b_type, 1.9);
+                    let b_factor = Factor { data: b_bytes.as_ptr(), dtype: b_type, across, along };
+                    let mut results = Vec::new();
+                    for threads in [1, 4] {
+                        let mut c = vec![f32::NAN; m * (n + 1)];
+                        let product = Product { data: c.as_mut_ptr(), row: n as isize + 1 };
+                        // SAFETY: the matrices are these vectors.
+                        unsafe { multiply([m, n, k], a_factor, b_factor, product, threads).unwrap() };
+                        for i in 0..m {
+                            for j in 0..n {
+                                let terms = (0..k).map(|p| a[i * k + p] as f64 * b[j * k + p] as f64);
+                                let (sum, size) = terms.fold((0.0, 0.0), |(s, t), term| (s + term, t + term.abs()));
+                                let got = c[i * (n + 1) + j] as f64;
+                                assert!((got - sum).abs() <= 2e-6 * size, "{m} {n} {k} {a_layout}: {got} for {sum}");
+                            }
+                            assert!(c[i * (n + 1) + n].is_nan());
+                        }
+                        results.push(c.iter().map(|value| value.to_bits()).collect::<Vec<_>>());
+                    }
+                    assert_eq!(results[0], results[1]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_so_and_stays_in_its_row() {
+        if !available() {
+            return;
+        }
+        let (m, n, k) = (16, 33, 5);
+        let mut a = vec![1f32; m * k];
+        (a[k], a[2 * k], a[3 * k]) = (f32::NAN, f32::INFINITY, f32::MAX);
+        let b = vec![1f32; k * n];
+        let mut c = vec![0f32; m * n];
+        let factor = |data: &[f32], across, along| Factor { data: data.as_ptr().cast(), dtype: DType::F32, across, along };
+        let product = Product { data: c.as_mut_ptr(), row: n as isize };
+        // SAFETY: the matrices are these vectors.
+        unsafe { multiply([m, n, k], factor(&a, k as isize, 1), factor(&b, 1, n as isize), product, 1).unwrap() };
+        for j in 0..n {
+            assert!(c[j] == 5.0 && c[n + j].is_nan() && c[2 * n + j] == f32::INFINITY);
+            assert!(c[3 * n + j] == f32::INFINITY && c[4 * n + j] == 5.0);
+        }
+    }
+}

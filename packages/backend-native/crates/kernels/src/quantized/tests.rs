@@ -1,0 +1,140 @@
+use super::*;
+use crate::dtype::f32_to_half;
+
+/// Blocks of arbitrary levels; `scale` a block's number.
+fn blocks(nibbles: bool, count: usize, scale: impl Fn(usize) -> f32) -> Vec<u8> {
+    let size = block_bytes(nibbles);
+    let mut bytes: Vec<u8> = (0..count * size).map(|i| ((i as u32 + 17).wrapping_mul(0x9e37_79b1) >> 24) as u8).collect();
+    for block in 0..count {
+        bytes[block * size..block * size + 2].copy_from_slice(&f32_to_half(scale(block)).to_le_bytes());
+    }
+    bytes
+}
+
+fn wave(count: usize) -> Vec<f32> {
+    (0..count).map(|i| (i as f32 * 1.3).sin() * (1.0 + (i % 7) as f32)).collect()
+}
+
+/// The product in doubles, and Σ |x w|.
+fn exact(x: &[f32], rows: usize, weight: &Weight) -> Vec<(f64, f64)> {
+    let inner = weight.blocks * BLOCK;
+    let mut all = Vec::new();
+    for row in 0..rows {
+        for column in 0..weight.columns {
+            let (mut sum, mut size) = (0.0, 0.0);
+            for i in 0..inner {
+                // SAFETY: the weight is a vector that holds all of its blocks.
+                let value = unsafe {
+                    let block = weight.row(column).add(i / BLOCK * weight.block_bytes());
+                    scale_of(block) as f64 * level_of(block, weight.nibbles, i % BLOCK) as f64
+                };
+                sum += x[row * inner + i] as f64 * value;
+                size += (x[row * inner + i] as f64 * value).abs();
+            }
+            all.push((sum, size));
+        }
+    }
+    all
+}
+
+fn product(way: Way, x: &[f32], rows: usize, weight: &Weight, threads: usize) -> Vec<f32> {
+    let mut to = vec![f32::NAN; rows * weight.columns];
+    // SAFETY: all are vectors of these sizes.
+    unsafe { multiply(way, x.as_ptr(), rows, weight, to.as_mut_ptr(), threads).unwrap() };
+    to
+}
+
+#[test]
+fn every_way_gives_the_product() {
+    crate::start_pool(4, false);
+    for nibbles in [false, true] {
+        for (rows, columns, count) in [(1, 60, 9), (2, 70, 8), (3, 33, 17), (4, 64, 16), (5, 19, 25), (8, 50, 3), (13, 35, 2), (27, 16, 8)] {
+            let bytes = blocks(nibbles, columns * count, |block| 0.01 + (block % 5) as f32 * 0.02);
+            let weight = Weight { data: bytes.as_ptr(), nibbles, columns, blocks: count };
+            let x = wave(rows * count * BLOCK);
+            let wanted = exact(&x, rows, &weight);
+            for &way in Way::all() {
+                for (got, (sum, size)) in product(way, &x, rows, &weight, 1).iter().zip(&wanted) {
+                    let off = (*got as f64 - sum).abs();
+                    assert!(off <= 2e-5 * size, "{way:?} {nibbles} {rows} {columns} {count}: {got} for {sum}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn products_of_blocks_are_the_same_integers() {
+    // With one block and scales of 1 nothing but the integers counts.
+    for nibbles in [false, true] {
+        let (columns, rows) = (600, 3);
+        let bytes = blocks(nibbles, columns, |_| 1.0);
+        let weight = Weight { data: bytes.as_ptr(), nibbles, columns, blocks: 1 };
+        let mut x = wave(rows * BLOCK);
+        for row in 0..rows {
+            for i in 0..BLOCK {
+                x[row * BLOCK + i] = ((i * 37 + row * 11) % 63) as f32 - 31.0;
+            }
+            // The greatest value, of which all others are whole parts.
+            x[row * BLOCK] = 32_639.0;
+        }
+        let wanted = exact(&x, rows, &weight);
+        for &way in Way::all() {
+            let got = product(way, &x, rows, &weight, 1);
+            assert!(got.iter().zip(&wanted).all(|(got, (sum, _))| (*got as f64 - sum).abs() <= sum.abs() * 3e-7 + 1.0), "{way:?}");
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_show() {
+    crate::start_pool(4, false);
+    for (nibbles, rows) in [(false, 1), (true, 1), (false, 40), (true, 40)] {
+        let bytes = blocks(nibbles, 500 * 24, |block| 0.01 + (block % 3) as f32);
+        let weight = Weight { data: bytes.as_ptr(), nibbles, columns: 500, blocks: 24 };
+        let x = wave(rows * 24 * BLOCK);
+        let one = product(Way::best(), &x, rows, &weight, 1);
+        assert_eq!(one, product(Way::best(), &x, rows, &weight, 4));
+    }
+}
+
+#[test]
+fn what_is_not_finite_shows_in_its_row_alone() {
+    for nibbles in [false, true] {
+        for rows in [2, 20] {
+            let bytes = blocks(nibbles, 80 * 8, |_| 0.5);
+            let weight = Weight { data: bytes.as_ptr(), nibbles, columns: 80, blocks: 8 };
+            for &way in Way::all() {
+                let plain = product(way, &vec![1.0; rows * 256], rows, &weight, 1);
+                for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let mut x = vec![1.0; rows * 256];
+                    x[77] = special;
+                    let got = product(way, &x, rows, &weight, 1);
+                    assert!(got[..80].iter().all(|value| !value.is_finite()), "{way:?} {rows}");
+                    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-3 * b.abs().max(1.0);
+                    assert!(got[80..].iter().zip(&plain[80..]).all(near), "{way:?} {rows}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn scales_may_be_subnormal_negative_or_nothing() {
+    let scales = [2f32.powi(-24), -1.5, 6e-5, 65504.0, 0.0];
+    for nibbles in [false, true] {
+        for rows in [1, 20] {
+            let bytes = blocks(nibbles, 60 * 20, |block| scales[block / 20 % 5]);
+            let weight = Weight { data: bytes.as_ptr(), nibbles, columns: 60, blocks: 20 };
+            let mut x = wave(rows * 20 * BLOCK);
+            // A block so small that it counts as zeros.
+            x[..BLOCK].fill(1e-36);
+            let wanted = exact(&x, rows, &weight);
+            for &way in Way::all() {
+                for (got, (sum, size)) in product(way, &x, rows, &weight, 1).iter().zip(&wanted) {
+                    assert!((*got as f64 - sum).abs() <= 2e-5 * size, "{way:?} {nibbles} {rows}: {got} for {sum}");
+                }
+            }
+        }
+    }
+}
