@@ -7,6 +7,17 @@ import { allocate, runMap } from "../packages/core/dist/ops/run.js";
 import { deviceOf } from "../packages/core/dist/runtime/device.js";
 import * as scalar from "../packages/core/dist/scalar/expr.js";
 import { program } from "../packages/core/dist/scalar/program.js";
+import { options } from "./lib/options.mjs";
+
+const { json } = options({
+  help: `
+node eager.mjs [--json]
+
+What an eager operation costs in core, without any kernel, split into its parts.
+
+--json  figures as JSON`,
+  flags: ["json"],
+});
 
 const ALL = ["f32", "f64", "i32", "u32", "bool"];
 const KERNELS = ["map", "reduce", "argReduce", "matmul", "gather", "scatter", "scan", "sort"];
@@ -112,7 +123,7 @@ const whole = parts["whole, without tape"].median;
 const tape = parts["whole, with tape"].median - whole;
 const infer = whole - parts["pool and tensor"].median - parts.call.median;
 
-if (process.argv.includes("--json")) {
+if (json) {
   console.log(
     JSON.stringify({ node: process.version, machine: cpus()[0]?.model, nanoseconds: parts, infer, tape }),
   );

@@ -5,6 +5,17 @@ import { fromData, matmul, scope, use } from "@nf/core";
 import "@tensorflow/tfjs-backend-cpu";
 import * as tf from "@tensorflow/tfjs-core";
 import { measure, report } from "./lib/measure.mjs";
+import { options } from "./lib/options.mjs";
+
+const { json } = options({
+  help: `
+node matmul.mjs [--json]
+
+Matrix products of 64, 128, 256 and 512 in plain JavaScript, against TensorFlow.js's cpu backend.
+
+--json  figures as JSON`,
+  flags: ["json"],
+});
 
 await use(cpu());
 await tf.setBackend("cpu");
@@ -41,4 +52,4 @@ for (const size of [64, 128, 256, 512]) {
     peerName: "tfjs-cpu",
   });
 }
-report(rows);
+report(rows, json);

@@ -1,10 +1,22 @@
 // GFLOP/s of the WASM backend's matrix products, convolutions and poolings, by kernel and shape, called without core:
-// `node wasm-kernels.mjs [threads] [pattern] [--json]`. Median, least and greatest of the rounds.
+// `node wasm-kernels.mjs --help` says what can be chosen. Median, least and greatest of the rounds.
 import { wasm } from "@nf/backend-wasm";
 import { contiguousView, makeView } from "@nf/core";
 import { machine } from "./lib/measure.mjs";
+import { options } from "./lib/options.mjs";
 
-const words = process.argv.slice(2).filter((word) => word !== "--json");
+const { words, json } = options({
+  help: `
+node wasm-kernels.mjs [threads] [pattern] [--json]
+
+GFLOP/s of the WASM backend's products, convolutions and poolings, called without core.
+
+threads  how many the backend has (1)
+pattern  a regular expression: work whose name it fits, as "matmul mlp", "conv lenet 1", "pool"; all without it
+--json   figures as JSON`,
+  flags: ["json"],
+  words: 2,
+});
 const threads = Number(words[0] ?? 1);
 const pattern = new RegExp(words[1] ?? "");
 const ROUNDS = 31;
@@ -156,7 +168,7 @@ const rows = work
   });
 await backend.dispose();
 
-if (process.argv.includes("--json")) {
+if (json) {
   console.log(JSON.stringify({ machine, threads, rows }));
 } else {
   console.log(`${machine}; ${threads} thread(s)`);

@@ -9,7 +9,7 @@ const PATIENCE_MS = 120_000;
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** A process that takes part. It is asked by lines of JSON, and answers by lines that begin with "@". */
-class Party {
+export class Party {
   constructor(command, args, cwd) {
     this.process = spawn(command, args, { cwd, stdio: ["pipe", "pipe", "pipe"] });
     this.last = "";
@@ -74,7 +74,7 @@ export async function contest({ work, threads, ours, peer, rounds }) {
       checks.push(ready.check);
       repeats.push(Math.max(1, Math.round(TURN_MS / warm.milliseconds)));
     }
-    const difference = differing(...checks);
+    const difference = differing(...checks, work.tolerance);
     if (difference !== undefined) return { failed: `results differ: ${difference}` };
     const times = [[], []];
     for (let round = 0; round < rounds; round++) {
@@ -94,11 +94,11 @@ export async function contest({ work, threads, ours, peer, rounds }) {
   }
 }
 
-/** The same work has the same results: how these differ, if they do. */
-function differing(ours, peer) {
+/** The same work has the same results, up to a tolerance: how these differ, if they do. */
+function differing(ours, peer, tolerance = 0.02) {
   const apart = ours.some((value, i) => {
     const other = peer[i];
-    return !(Math.abs(value - other) <= 0.02 * Math.abs(other) + 2e-5);
+    return !(Math.abs(value - other) <= tolerance * Math.abs(other) + 2e-5);
   });
   return apart ? `ours ${ours.join(", ")}, peer ${peer.join(", ")}` : undefined;
 }

@@ -16,10 +16,10 @@ export async function measure(body, { warmUp = 2, samples = 7 } = {}) {
 /** The machine in words. */
 export const machine = `${cpus()[0]?.model?.trim()}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform}, Node ${process.version}`;
 
-/** Prints rows of { work, ours, peer, unit } as a table, or as JSON with `--json`. Greater is better. */
-export function report(rows) {
+/** Prints rows of { work, ours, peer, unit } as a table, or as JSON. Greater is better. */
+export function report(rows, json) {
   const withRatio = rows.map((row) => ({ ...row, ratio: row.ours.median / row.peer.median }));
-  if (process.argv.includes("--json")) {
+  if (json) {
     console.log(JSON.stringify({ machine, rows: withRatio }));
     return;
   }

@@ -1,7 +1,7 @@
 // jax-js on its WASM backend: forward, backward and update in one compiled function.
 import { defaultDevice, init, jit, nn, numpy as np, tree, valueAndGrad } from "@jax-js/jax";
-import { BATCH, checks, classes, MLP, values, weight } from "./data.mjs";
-import { serve } from "./peer.mjs";
+import { BATCH, checks, classes, MLP, values, weight } from "../lib/data.mjs";
+import { serve } from "../lib/peer.mjs";
 
 /** A weight stored as `[out, in]`, as `[in, out]`. */
 const linear = (outputs, inputs, index) => ({

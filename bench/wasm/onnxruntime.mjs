@@ -1,8 +1,8 @@
 // onnxruntime-web on its WASM backend. The graph is one MatMul whose right factor is a constant, the form in which it
 // packs weights beforehand.
 import * as ort from "onnxruntime-web";
-import { values } from "./data.mjs";
-import { serve } from "./peer.mjs";
+import { values } from "../lib/data.mjs";
+import { serve } from "../lib/peer.mjs";
 
 const FLOAT = 1;
 

@@ -1,8 +1,8 @@
 // TensorFlow.js on the backend named on the command line: "wasm" or "cpu".
 import * as tf from "@tensorflow/tfjs";
 import { setThreadsCount } from "@tensorflow/tfjs-backend-wasm";
-import { BATCH, checks, classes, LENET, MLP, values, weight } from "./data.mjs";
-import { serve } from "./peer.mjs";
+import { BATCH, checks, classes, LENET, MLP, values, weight } from "../lib/data.mjs";
+import { serve } from "../lib/peer.mjs";
 
 const name = process.argv[2];
 

@@ -1,27 +1,19 @@
-"""PyTorch on the CPU, eagerly, with its fused optimisers. Speaks what wasm/peer.mjs speaks, with the numbers of wasm/data.mjs."""
+"""PyTorch on the CPU, eagerly, with its fused optimisers, and in bf16 where the work says so (autocast)."""
 
-import json
 import math
-import sys
-import time
 
+import peer
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 
-def noise(count, seed):
-    i = torch.arange(1, count + 1, dtype=torch.float64)
-    wave = torch.sin(i * 12.9898 + seed * 78.233) * 43758.5453
-    return wave - torch.floor(wave)
-
-
 def values(shape, seed, scale=1.0):
-    return ((2 * noise(math.prod(shape), seed) - 1) * scale).to(torch.float32).reshape(shape)
+    return torch.from_numpy(peer.values(shape, seed, scale))
 
 
 def classes(shape, seed, count):
-    return torch.floor(noise(math.prod(shape), seed) * count).to(torch.int64).reshape(shape)
+    return torch.from_numpy(peer.classes(shape, seed, count)).long()
 
 
 @torch.no_grad()
@@ -35,13 +27,18 @@ def start(model):
             p.zero_()
 
 
-def training(model, optimizer, x, y):
+def precision(work):
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=work.get("precision") == "bf16")
+
+
+def training(work, model, optimizer, x, y):
     start(model)
     opt = optimizer(model.parameters())
 
     def step():
         opt.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(model(x), y)
+        with precision(work):
+            loss = F.cross_entropy(model(x), y)
         loss.backward()
         opt.step()
         return loss.item()
@@ -55,24 +52,29 @@ def training(model, optimizer, x, y):
 def matmul(work):
     a = values([work["rows"], work["depth"]], 1)
     b = values([work["depth"], work["columns"]], 2)
-    result = a @ b
-    return lambda: a @ b, [result[0, 0].item(), result[-1, -1].item()]
+
+    def run():
+        with precision(work):
+            return a @ b
+
+    result = run().float()
+    return run, [result[0, 0].item(), result[-1, -1].item()]
 
 
-def mlp(_work):
+def mlp(work):
     model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
     sgd = lambda p: torch.optim.SGD(p, lr=0.01, fused=True)
-    return training(model, sgd, values([64, 784], 1), classes([64], 2, 10))
+    return training(work, model, sgd, values([64, 784], 1), classes([64], 2, 10))
 
 
-def lenet(_work):
+def lenet(work):
     model = nn.Sequential(
         nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(256, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
     )  # fmt: skip
     adam = lambda p: torch.optim.Adam(p, lr=1e-5, fused=True)
-    return training(model, adam, values([64, 1, 28, 28], 1), classes([64], 2, 10))
+    return training(work, model, adam, values([64, 1, 28, 28], 1), classes([64], 2, 10))
 
 
 class Attention(nn.Module):
@@ -120,41 +122,20 @@ class NanoGpt(nn.Module):
         return self.head(self.norm(h)).flatten(0, 1)
 
 
-def nanogpt(_work):
+def nanogpt(work):
     model = NanoGpt(65, 128, 128, 4, 3)
     adamw = lambda p: torch.optim.AdamW(p, lr=1e-5, fused=True)
-    return training(model, adamw, classes([32, 128], 1, 65), classes([32 * 128], 2, 65))
+    return training(work, model, adamw, classes([32, 128], 1, 65), classes([32 * 128], 2, 65))
 
 
-KINDS = {"matmul": matmul, "mlp": mlp, "lenet": lenet, "nanogpt": nanogpt}
+def prepared(make):
+    def prepare(work, threads):
+        torch.set_num_threads(threads)
+        run, check = make(work)
+        return {"run": run, "check": check, "version": torch.__version__}
+
+    return prepare
 
 
-def main():
-    run = None
-
-    def timed(repeats):
-        begin = time.perf_counter()
-        for _ in range(repeats):
-            run()
-        return (time.perf_counter() - begin) * 1000 / repeats
-
-    for line in sys.stdin:
-        request = json.loads(line)
-        if request["type"] == "prepare":
-            torch.set_num_threads(request["threads"])
-            run, check = KINDS[request["work"]["kind"]](request["work"])
-            answer = {"check": check, "version": torch.__version__}
-        elif request["type"] == "warm":
-            end = time.perf_counter() + request["milliseconds"] / 1000
-            times = []
-            while len(times) < 3 or time.perf_counter() < end:
-                times.append(timed(1))
-            later = sorted(times[len(times) // 2 :])
-            answer = {"milliseconds": later[len(later) // 2]}
-        else:
-            timed(1)
-            answer = {"milliseconds": timed(request["repeats"])}
-        print("@" + json.dumps(answer), flush=True)
-
-
-main()
+kinds = {"matmul": matmul, "mlp": mlp, "lenet": lenet, "nanogpt": nanogpt}
+peer.serve({kind: prepared(make) for kind, make in kinds.items()})

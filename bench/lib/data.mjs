@@ -1,4 +1,4 @@
-// The same numbers for all who take part; wasm/torch_peer.py computes them in the same way.
+// The same numbers for all who take part; lib/peer.py computes them in the same way.
 
 /** The `i`-th of a row of numbers in [0, 1) that look random. */
 const noise = (i, seed) => {

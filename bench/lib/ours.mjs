@@ -1,24 +1,25 @@
-// NanoFlux on its WASM backend, eagerly, as a user writes it. Where the time of one work goes:
-// `node wasm/ours.mjs --profile lenet [threads]`.
-import { wasm } from "@nf/backend-wasm";
-import {
-  assign,
-  crossEntropy,
-  fromData,
-  matmul,
-  noGrad,
-  profile,
-  reshape,
-  scope,
-  tensor,
-  use,
-  zeros,
-} from "@nf/core";
-import { Gpt, lenet } from "@nf/models";
-import { Linear, ReLU, sequential } from "@nf/nn";
-import { Adam, AdamW, SGD } from "@nf/optim";
-import { BATCH, checks, classes, LENET, MLP, NANOGPT, values, weight } from "./data.mjs";
+// NanoFlux on one of its backends, eagerly, as a user writes it: `node lib/ours.mjs wasm` speaks what lib/peer.mjs says.
+// Where the time of one work goes: `node lib/ours.mjs native --profile lenet [threads]`.
+import { assign, fromData, matmul, noGrad, profile, use, zeros } from "@nf/core";
+import { checks, values, weight } from "./data.mjs";
 import { serve } from "./peer.mjs";
+import { steps } from "./steps.mjs";
+
+const BACKENDS = {
+  native: {
+    make: async (options) => (await import("@nf/backend-native")).native(options),
+    // A product is there when the call returns, as it is in PyTorch.
+    finish: () => {},
+  },
+  wasm: {
+    make: async (options) => (await import("@nf/backend-wasm")).wasm(options),
+    finish: (product) => product.dataSync(),
+  },
+};
+const [, , name, ...rest] = process.argv;
+const backendOf = BACKENDS[name];
+if (backendOf === undefined)
+  throw new Error(`The first argument is one of ${Object.keys(BACKENDS).join(", ")}.`);
 
 /** Gives the model the weights that all start from. */
 function start(model) {
@@ -32,19 +33,9 @@ function start(model) {
   });
 }
 
-async function training(model, optimizer, x, y, forward = (input) => model.forward(input)) {
+async function training(kind) {
+  const { model, step } = steps[kind]();
   start(model);
-  const step = () => {
-    let loss = 0;
-    scope(() => {
-      optimizer.zeroGrad();
-      const output = crossEntropy(forward(x), y);
-      output.backward();
-      optimizer.step();
-      loss = output.itemSync();
-    });
-    return loss;
-  };
   return { run: step, check: await checks(step) };
 }
 
@@ -54,43 +45,26 @@ const kinds = {
     const b = fromData(values(depth * columns, 2), [depth, columns]);
     const run = () => {
       const product = matmul(a, b);
-      const numbers = product.dataSync();
+      backendOf.finish(product);
       product.dispose();
-      return numbers;
     };
-    const result = run();
+    const first = matmul(a, b);
+    const result = first.dataSync();
+    first.dispose();
     return { run, check: [result[0], result[result.length - 1]] };
   },
-  mlp() {
-    const [inputs, hidden, outputs] = MLP.sizes;
-    const model = sequential(new Linear(inputs, hidden), new ReLU(), new Linear(hidden, outputs));
-    const x = fromData(values(BATCH * inputs, 1), [BATCH, inputs]);
-    const y = tensor(classes(BATCH, 2, outputs));
-    return training(model, new SGD(model.parameters(), { lr: MLP.lr }), x, y);
-  },
-  lenet() {
-    const model = lenet();
-    const x = fromData(values(BATCH * 784, 1), [BATCH, 1, 28, 28]);
-    const y = tensor(classes(BATCH, 2, 10));
-    return training(model, new Adam(model.parameters(), LENET), x, y);
-  },
-  nanogpt() {
-    const { batch, tokens, vocab, width, heads, blocks, lr } = NANOGPT;
-    const sizes = { vocabSize: vocab, maxPositions: tokens, hiddenSize: width, layers: blocks, heads };
-    const model = new Gpt(sizes);
-    const x = fromData(classes(batch * tokens, 1, vocab), [batch, tokens]);
-    const y = fromData(classes(batch * tokens, 2, vocab), [batch * tokens]);
-    const rows = (input) => reshape(model.forward(input), [-1, vocab]);
-    return training(model, new AdamW(model.parameters(), { lr }), x, y, rows);
-  },
+  mlp: () => training("mlp"),
+  lenet: () => training("lenet"),
+  nanogpt: () => training("nanogpt"),
 };
 
-if (process.argv[2] === "--profile") {
-  const [, , , kind, threads = "1"] = process.argv;
+if (rest[0] === "--profile") {
+  const [, kind, threads = "1"] = rest;
   await profiled(kind, Number(threads));
 } else {
   const on = (make) => async (work, threads) => {
-    await use(wasm({ threads }));
+    const precision = work.precision && { matmulPrecision: work.precision };
+    await use(await backendOf.make({ threads, ...precision }));
     return make(work);
   };
   await serve(Object.fromEntries(Object.entries(kinds).map(([kind, make]) => [kind, on(make)])));
@@ -98,7 +72,7 @@ if (process.argv[2] === "--profile") {
 
 /** Prints where a step's time goes. */
 async function profiled(kind, threads) {
-  const backend = await wasm({ threads });
+  const backend = await backendOf.make({ threads });
   const profiler = profile(backend);
   await use(profiler);
   const { run } = await kinds[kind]({ rows: 1024, depth: 1024, columns: 1024 });
