@@ -159,6 +159,26 @@ function bandRow(op: "eye" | "trilMask" | "triuMask"): Row {
   );
 }
 
+/** Some numbers as their bytes, by dtype. */
+const STORED = [0, 1, -2, 3, Infinity, 5];
+const BYTES: Partial<Record<DType, ArrayBufferView>> = {
+  f64: Float64Array.from(STORED),
+  f32: Float32Array.from(STORED),
+  f16: Uint16Array.of(0, 0x3c00, 0xc000, 0x4200, 0x7c00, 0x4500),
+  bf16: Uint16Array.of(0, 0x3f80, 0xc000, 0x4040, 0x7f80, 0x40a0),
+};
+
+function bytesRow(): Row {
+  const instance = (shape: readonly number[]): Instance =>
+    made(
+      shapesText(shape),
+      (dtype) => nf.fromBytes(new Uint8Array(BYTES[dtype]!.buffer), shape, { dtype }),
+      reference.nd(shape, STORED),
+    );
+  const instances = [[6], [2, 3], [3, 1, 2]].map(instance);
+  return createRow("fromBytes", instances, fc.constantFrom(...instances), { dtypes: FLOATS });
+}
+
 function dataRows(): readonly Row[] {
   const values = [0, 1, 2, 3, 4, 5];
   const nested = made(
@@ -188,6 +208,7 @@ function dataRows(): readonly Row[] {
   return [
     createRow("tensor", [nested, single], fc.constantFrom(nested, single)),
     createRow("fromData", [flat], fc.constant(flat)),
+    bytesRow(),
     createRow("detach", [detached], fc.constant(detached), { also: ["stopGradient"] }),
   ];
 }
