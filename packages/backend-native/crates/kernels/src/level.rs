@@ -55,18 +55,6 @@ pub fn vnni() -> bool {
     level() == Level::Avx512 && is_x86_feature_detected!("avx512vnni")
 }
 
-/// Has the cache fetch what lies there, if anything does: processors look no further ahead than the page at hand.
-#[inline(always)]
-pub fn fetch_ahead<T>(at: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every processor of the target has it, and it reads nothing that a program could see.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}
-
 /// `unsafe fn name(arguments) = body` defines a function that runs `body::<FMA>(arguments)` compiled for the processor at
 /// hand. `body` is `#[inline(always)]`, as is all that should be vectorised in it; `FMA` says whether multiply-add is one
 /// instruction. The function is as unsafe as its body, and for no other reason.

@@ -7,7 +7,7 @@ mod lanes;
 
 use crate::call::Error;
 use crate::dtype::DType;
-use crate::level::{fetch_ahead, level, Level};
+use crate::level::{level, Level};
 use crate::memory::Scratch;
 use crate::threads::{parallel, part_range, parts_of, Shared};
 use lanes::{Bfloat, Element, Half, Lanes, Plain};
@@ -17,9 +17,6 @@ use std::ops::Range;
 pub const FEW_ROWS: usize = 8;
 /// Floats of a vector.
 const WIDE: usize = 16;
-/// Bytes ahead of those in use that are fetched: of columns, and of each of [`TOGETHER`] rows.
-const AHEAD: usize = 2048;
-const ROWS_AHEAD: usize = 1024;
 
 /// The rows: f32, each dense.
 #[derive(Clone, Copy)]
@@ -227,12 +224,6 @@ unsafe fn dots<L: Lanes, T: Element, const M: usize, const C: usize, const U: us
     while at + WIDE * U <= w.depth {
         for u in 0..U {
             let values: [L; C] = std::array::from_fn(|c| T::load(columns[c].add(at + u * WIDE)));
-            if U == 1 || (u * WIDE * size_of::<T>()).is_multiple_of(64) {
-                let bytes = (at + u * WIDE) * size_of::<T>() + AHEAD;
-                for column in columns {
-                    fetch_ahead(column.cast::<u8>().wrapping_add(bytes));
-                }
-            }
             for m in 0..M {
                 let x = L::load(x_data.add((at + u * WIDE) * M + m * WIDE));
                 for c in 0..C {
@@ -277,10 +268,6 @@ unsafe fn add_rows<L: Lanes, T: Element>(
         while j + WIDE <= columns.end {
             let values: [L; TOGETHER] =
                 std::array::from_fn(|i| T::load(row.offset(i as isize * w.step).add(j)));
-            for i in 0..TOGETHER {
-                let bytes = j * size_of::<T>() + ROWS_AHEAD;
-                fetch_ahead(row.wrapping_offset(i as isize * w.step).cast::<u8>().wrapping_add(bytes));
-            }
             for m in 0..x.count {
                 let to = sums.add(m * w.columns + j);
                 let x = x.data.offset(m as isize * x.step).add(k);

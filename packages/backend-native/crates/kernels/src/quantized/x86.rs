@@ -4,12 +4,8 @@
 
 use super::round::{Layout, Rounded, CHUNK_BYTES};
 use super::{block_bytes, Weight, BLOCK, CHUNK};
-use crate::level::fetch_ahead;
 use std::arch::x86_64::*;
 use std::ops::Range;
-
-/// Bytes ahead of those in use that are fetched.
-const AHEAD: usize = 2048;
 
 /// The scales of a chunk's eight blocks.
 #[inline]
@@ -234,9 +230,6 @@ unsafe fn vnni<const NIBBLES: bool, const M: usize>(
         let mut at = rows;
         let mut sums = [[_mm512_setzero_ps(); 2]; M];
         for _ in 0..whole {
-            for line in 0..(CHUNK * size).div_ceil(64) {
-                fetch_ahead(w.wrapping_add(AHEAD + line * 64));
-            }
             vnni_chunk::<NIBBLES, M>(w, at, &mut sums);
             w = w.add(CHUNK * size);
             at = at.map(|row| row.wrapping_add(chunk));
