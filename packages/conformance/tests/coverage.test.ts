@@ -35,6 +35,7 @@ const NOT_OPERATIONS: readonly string[] = [
   "coordinateStrides",
   "evaluate",
   "floorMod",
+  "findTwins",
   "forEachBlock",
   "fromBfloatBits",
   "fromHalfBits",

@@ -87,3 +87,4 @@ export { type Language, printProgram } from "./scalar/print.ts";
 export { makeProgram, type Program, type ProgramOptions, program } from "./scalar/program.ts";
 export * as special from "./scalar/special.ts";
 export { threefry2x32, threefryWord } from "./scalar/threefry.ts";
+export { findTwins, type Twins } from "./scalar/twins.ts";
