@@ -104,13 +104,25 @@ async function setUp() {
   return ok;
 }
 
+/** Where nobody watches, what passed would only bury what failed: lines of passed tests are left out. */
+function failuresOnly() {
+  let rest = "";
+  return {
+    write(chunk) {
+      const lines = (rest + chunk).split("\n");
+      rest = lines.pop();
+      for (const line of lines) if (!/^ +✓ /.test(line)) process.stdout.write(`${line}\n`);
+    },
+  };
+}
+
 async function unitTests() {
   rmSync(reportFile, { force: true });
   mkdirSync(dirname(reportFile), { recursive: true });
   process.stdout.write("unit tests …\n");
   const args = ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`];
   const env = nightly ? { NF_NIGHTLY: "1" } : {};
-  return runNode(binary("vitest"), args, { echo: process.stdout, env });
+  return runNode(binary("vitest"), args, { echo: process.env.CI ? failuresOnly() : process.stdout, env });
 }
 
 /** Newer versions of Node, whose binaries are packages; the relaxed SIMD module only loads there. */
@@ -124,21 +136,31 @@ function underNode(version) {
   return run("npx", ["--yes", other, "--", ...vitest], { echo: process.stdout });
 }
 
+/** What failed, by name and with the first line of why. */
+function namesOfFailed(report) {
+  return report.testResults.flatMap(({ name, message, assertionResults }) => {
+    const failed = assertionResults.filter(({ status }) => status === "failed");
+    const file = shortPath(name);
+    const why = (text) => (text ?? "").trim().split("\n")[0];
+    if (failed.length === 0 && message) return [`${file}: ${why(message)}`];
+    return failed.map(({ fullName, failureMessages }) => `${file} > ${fullName}: ${why(failureMessages[0])}`);
+  });
+}
+
 /** Real numbers from vitest's report. A test file that did not load holds no test, but is a failure. */
 function readReport() {
-  if (!existsSync(reportFile)) return { passed: 0, failed: 1, skipped: 0, files: 0 };
+  if (!existsSync(reportFile)) return { passed: 0, failed: 1, skipped: 0, files: 0, names: [] };
   const report = JSON.parse(readFileSync(reportFile, "utf8"));
   const unloaded = report.testResults.filter(
     ({ status, assertionResults }) =>
       status === "failed" && assertionResults.every((one) => one.status !== "failed"),
   );
-  for (const { name, message } of unloaded)
-    process.stdout.write(`${shortPath(name)} did not load: ${message}\n`);
   return {
     passed: report.numPassedTests,
     failed: report.numFailedTests + unloaded.length,
     skipped: report.numPendingTests + report.numTodoTests,
     files: report.testResults.length,
+    names: namesOfFailed(report),
   };
 }
 
@@ -160,7 +182,7 @@ const built = await setUp();
 const installed = existsSync(join(root, "node_modules", ".modules.yaml"));
 if (installed && !nightly) for (const one of CHECKS) await check(one, built);
 
-let counts = { passed: 0, failed: 0, skipped: 0 };
+let counts = { passed: 0, failed: 0, skipped: 0, names: [] };
 let closing = "";
 if (installed) {
   const { code, output, milliseconds } = await unitTests();
@@ -209,6 +231,7 @@ for (const { name, ok, milliseconds, detail } of results) {
 // Failed checks count as failures, so that a run that exits non-zero never says "0 failed".
 const failedChecks = results.filter(({ name, ok }) => !ok && name !== "unit tests").length;
 const failed = counts.failed + failedChecks;
+for (const name of counts.names) process.stdout.write(`          ${name}\n`);
 process.stdout.write(`\n${closing === "" ? "" : `${closing}\n\n`}`);
 process.stdout.write(
   `${counts.passed} passed, ${failed} failed${counts.skipped > 0 ? `, ${counts.skipped} skipped` : ""}\n`,
