@@ -40,13 +40,14 @@ function attend(
     const known = weights.get(key);
     if (known !== undefined) return known;
     const shared = Math.floor(h / (heads / kvHeads));
+    const query = reference.position(q.shape, [n, h, i, 0]);
     const scores = Array.from({ length: keys }, (_, j) => {
       if (causal && j - i > keys - queries) return -Infinity;
       const given = wide === undefined ? 0 : reference.at(wide, [n, h, i, j]);
       if (kind === "bool" && given === 0) return -Infinity;
+      const other = reference.position(k.shape, [n, shared, j, 0]);
       let product = 0;
-      for (let d = 0; d < headDim; d++)
-        product += reference.at(q, [n, h, i, d]) * reference.at(k, [n, shared, j, d]);
+      for (let d = 0; d < headDim; d++) product += q.data[query + d]! * k.data[other + d]!;
       return product * factor + (kind === "float" ? given : 0);
     });
     const top = Math.max(...scores, -Infinity);
@@ -58,10 +59,9 @@ function attend(
   };
   return reference.build(shape, ([n, h, i, d]) => {
     const shared = Math.floor(h! / (heads / kvHeads));
+    const first = reference.position(v.shape, [n!, shared, 0, d!]);
     return reference.sum(
-      weightsOf(n!, h!, i!).map((weight, j) =>
-        weight === 0 ? 0 : weight * reference.at(v, [n!, shared, j, d!]),
-      ),
+      weightsOf(n!, h!, i!).map((weight, j) => (weight === 0 ? 0 : weight * v.data[first + j * width]!)),
     );
   });
 }

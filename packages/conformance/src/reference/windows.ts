@@ -35,14 +35,18 @@ export function conv(
   const sizes = x.shape.slice(2);
   const [volume, reach] = [count(sizes), count(kernel)];
   const taps = Array.from({ length: reach }, (_, k) => indexAt(kernel, k));
-  return build([batch, outChannels, ...spatial], ([n, channel, ...place]) => {
-    const group = Math.floor(channel! / (outChannels / groups));
-    // Where each tap that meets the image meets it; the same in all channels.
-    const met = taps.flatMap((tap, k) => {
+  // Where each tap that meets the image meets it, by the window's place: the same in all channels.
+  const meetings = Array.from({ length: count(spatial) }, (_, at) => {
+    const place = indexAt(spatial, at);
+    return taps.flatMap((tap, k) => {
       const position = place.map((p, i) => p * stride[i]! - padding[i]! + tap[i]! * dilation[i]!);
       if (position.some((p, i) => p < 0 || p >= sizes[i]!)) return [];
       return [[k, position.reduce((offset, p, i) => offset * sizes[i]! + p, 0)] as const];
     });
+  });
+  return build([batch, outChannels, ...spatial], ([n, channel], i) => {
+    const group = Math.floor(channel! / (outChannels / groups));
+    const met = meetings[i % meetings.length]!;
     let total = bias === undefined ? 0 : bias.data[channel!]!;
     for (let c = 0; c < perGroup; c++) {
       const image = (n! * x.shape[1]! + group * perGroup + c) * volume;
