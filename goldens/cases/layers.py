@@ -172,14 +172,25 @@ TRANSPOSED = {
 }
 
 
+TRANSPOSED_VOLUMES = {
+    "plain": ((1, 2, 2), (2, 1, 2), {}),
+    "stride": ((1, 1, 2), (1, 1, 2), {"stride": 2, "padding": 1, "outputPadding": 1}),
+    "groups": ((1, 2, 1), (2, 1, 2), {"groups": 2, "dilation": 2}),
+}
+
+
 def _transposed():
-    for name, run, rank in (("convTranspose1d", F.conv_transpose1d, 1), ("convTranspose2d", F.conv_transpose2d, 2)):
+    functions = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+    for rank, run in functions.items():
+        name = f"convTranspose{rank}d"
 
         def transposed(x, weight, bias=None, run=run, outputPadding=0, **options):
             return run(x, weight, bias, output_padding=outputPadding, **options)
 
         op, draw = Op(name, transposed, ["input", "weight", "bias"]), Inputs(name)
-        for label, (image, kernel, options) in TRANSPOSED.items():
+        # Volumes are large files: small ones, and not all of the options.
+        table = TRANSPOSED if rank < 3 else TRANSPOSED_VOLUMES
+        for label, (image, kernel, options) in table.items():
             channels = kernel[1] * options.get("groups", 1)
             op.case(
                 label,

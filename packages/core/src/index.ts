@@ -103,7 +103,12 @@ export {
 } from "./ops/binary.ts";
 export { type CellWeights, gruCell, lstmCell, type RnnCellOptions, rnnCell } from "./ops/cells.ts";
 export { type ConvOptions, conv1d, conv2d, conv3d } from "./ops/conv.ts";
-export { type ConvTransposeOptions, convTranspose1d, convTranspose2d } from "./ops/conv-transpose.ts";
+export {
+  type ConvTransposeOptions,
+  convTranspose1d,
+  convTranspose2d,
+  convTranspose3d,
+} from "./ops/conv-transpose.ts";
 export {
   arange,
   type CreateOptions,

@@ -118,3 +118,13 @@ export function convTranspose2d(
 ): Tensor {
   return convolveTransposed("convTranspose2d", 2, x, weight, bias, options);
 }
+
+/** The transpose of `conv3d`: volumes `[batch, in, depth, height, width]`, weight `[in, out / groups, …]`, bias `[out]`. */
+export function convTranspose3d(
+  x: Tensor,
+  weight: Tensor,
+  bias?: Tensor,
+  options: ConvTransposeOptions = {},
+): Tensor {
+  return convolveTransposed("convTranspose3d", 3, x, weight, bias, options);
+}

@@ -140,7 +140,7 @@ const TABLE: Readonly<Record<string, Entry>> = {
   },
   ...each(["adaptiveAvgPool1d", "adaptiveAvgPool2d", "fold", "rope", "unfold", "upsample"], optioned),
   ...each(["adaptiveMaxPool1d", "adaptiveMaxPool2d"], (name) => exact(optioned(name))),
-  ...each(["convTranspose1d", "convTranspose2d"], convolution),
+  ...each(["convTranspose1d", "convTranspose2d", "convTranspose3d"], convolution),
   quantize: {
     call: ({ inputs: [x] }, { format }: { format: core.QuantizedFormat }) =>
       core.quantize(x!.dataSync(), x!.shape, format).bytes,

@@ -123,6 +123,10 @@ export const LAYER_CHECKS: Readonly<Record<string, Check>> = {
     fn: (x, w, b) => core.convTranspose2d(x, w, b, { stride: [2, 1], dilation: [1, 2], groups: 2 }),
     at: () => [points([1, 2, 3, 3]), points([2, 1, 2, 2], -1, 1, 2), points([2], -1, 1, 3)],
   },
+  convTranspose3d: {
+    fn: (x, w, b) => core.convTranspose3d(x, w, b, { stride: [1, 2, 1], padding: [1, 0, 0] }),
+    at: () => [points([1, 1, 2, 2, 2]), points([1, 2, 2, 2, 2], -1, 1, 2), points([2], -1, 1, 3)],
+  },
   diagonal: {
     fn: (x) => core.diagonal(x, { offset: -1, axis1: 2, axis2: 0 }),
     at: () => [points([3, 2, 3])],

@@ -263,6 +263,12 @@ export const SAMPLES: Readonly<Record<string, Sample>> = {
     x([2]),
     { stride: 2, padding: 1, outputPadding: 1, dilation: 1, groups: 2 },
   ],
+  convTranspose3d: () => [
+    x([1, 2, 3, 2, 2]),
+    x([2, 1, 2, 2, 2]),
+    x([2]),
+    { stride: 2, padding: 1, outputPadding: 1, dilation: 1, groups: 2 },
+  ],
   diagonal: () => [x([2, 3, 4]), { offset: 1, axis1: 0, axis2: 2 }],
   diag: () => [x([3]), { offset: 1 }],
   trace: () => [x([3, 3])],
