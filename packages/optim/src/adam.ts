@@ -1,8 +1,8 @@
-import { type Expr, OptionError, scalar, type Update } from "@nf/core";
+import { type Expr, scalar, type Update } from "@nf/core";
 import type { Algorithm, Step } from "./algorithm.ts";
 import { Optimizer, type ParamGroups } from "./optimizer.ts";
-import { checkAtLeast, checkFlag, checkFraction } from "./options.ts";
-import { stepProgram } from "./program.ts";
+import { checkBetas, checkSettings } from "./options.ts";
+import { meanSquare, penalised, stepProgram, towards } from "./program.ts";
 import { type PureOptimizer, pureOptimizer } from "./pure.ts";
 
 /** Settings of {@link Adam} and {@link AdamW}. */
@@ -34,10 +34,11 @@ const NUMBERS = ["stepSize", "keep", "l2", "sign", "rest1", "beta2", "rest2", "c
 
 /** The new moments. As in PyTorch, the first one moves towards the gradient (`lerp`). */
 function moments(x: Readonly<Record<Names, Expr>>): { readonly expAvg: Expr; readonly expAvgSq: Expr } {
-  const gradient = add(mul(x.g, x.sign), mul(x.p, x.l2));
-  const expAvg = add(x.expAvg, mul(sub(gradient, x.expAvg), x.rest1));
-  const expAvgSq = add(mul(x.expAvgSq, x.beta2), mul(mul(gradient, gradient), x.rest2));
-  return { expAvg, expAvgSq };
+  const gradient = penalised(x);
+  return {
+    expAvg: towards(x.expAvg, gradient, x.rest1),
+    expAvgSq: meanSquare(x.expAvgSq, gradient, x.beta2, x.rest2),
+  };
 }
 
 /** The parameter after the step, `keep` of it left by decoupled weight decay. */
@@ -79,19 +80,9 @@ function algorithm(name: string, decoupled: boolean): Algorithm<AdamSettings> {
       amsgrad: false,
       maximize: false,
     },
-    check({ lr, betas, eps, weightDecay, amsgrad, maximize }) {
-      checkAtLeast(name, "lr", lr, 0);
-      if (!Array.isArray(betas) || betas.length !== 2) {
-        throw new OptionError(
-          `${name}: betas must be two numbers, got ${JSON.stringify(betas) ?? String(betas)}.`,
-        );
-      }
-      checkFraction(name, "betas[0]", betas[0]);
-      checkFraction(name, "betas[1]", betas[1]);
-      checkAtLeast(name, "eps", eps, 0);
-      checkAtLeast(name, "weightDecay", weightDecay, 0);
-      checkFlag(name, "amsgrad", amsgrad);
-      checkFlag(name, "maximize", maximize);
+    check(settings) {
+      checkSettings(name, settings, ["amsgrad", "maximize"]);
+      checkBetas(name, settings.betas);
     },
     slots: ({ amsgrad }) => (amsgrad ? ["expAvg", "expAvgSq", "maxExpAvgSq"] : ["expAvg", "expAvgSq"]),
     step({ lr, betas: [beta1, beta2], eps, weightDecay, amsgrad, maximize }, count): Step {

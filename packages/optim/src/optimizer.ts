@@ -8,7 +8,7 @@ import {
   type UpdateTarget,
   zeroGrad,
 } from "@nf/core";
-import type { Algorithm, Step } from "./algorithm.ts";
+import { type Algorithm, carriedTo, type Step } from "./algorithm.ts";
 import {
   checkDict,
   checkSlots,
@@ -16,6 +16,7 @@ import {
   newSlot,
   type OptimizerStateDict,
   type SavedGroup,
+  type SavedParameterState,
 } from "./state-dict.ts";
 
 /** Parameters with settings of their own; what is missing comes from the optimiser's options. */
@@ -31,6 +32,8 @@ export type ResolvedGroup<O> = O & { readonly params: readonly Tensor[] };
 export interface ParameterState {
   /** Steps so far. */
   count: number;
+  /** What `Algorithm.carry` gave last. */
+  carried?: number | undefined;
   /** Tensors by slot name, shaped like the parameter. */
   readonly slots: Map<string, Tensor>;
 }
@@ -76,7 +79,8 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
   }
 
   /**
-   * Moves each parameter that has a gradient one step. Leaves nothing behind but its state.
+   * Moves each parameter that has a gradient one step, but for those that are frozen (`requiresGrad` is false). Leaves
+   * nothing behind but its state.
    *
    * @throws LifetimeError after `dispose()`.
    */
@@ -95,10 +99,12 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
   stateDict(): OptimizerStateDict {
     this.assertAlive("stateDict");
     const parameters = this.parameters();
-    const state: Record<string, { count: number; slots: Record<string, Tensor> }> = {};
+    const state: Record<string, SavedParameterState> = {};
     for (const [index, parameter] of parameters.entries()) {
       const kept = this.states.get(parameter);
-      if (kept !== undefined) state[index] = { count: kept.count, slots: Object.fromEntries(kept.slots) };
+      if (kept === undefined) continue;
+      const { count, carried, slots } = kept;
+      state[index] = { count, ...(carried !== undefined && { carried }), slots: Object.fromEntries(slots) };
     }
     let position = 0;
     const paramGroups = this.paramGroups.map((group): SavedGroup => {
@@ -144,10 +150,11 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
     const copies = entries.map(({ parameter, saved }) => ({
       parameter,
       count: saved.count,
+      carried: saved.carried,
       slots: copySlots(saved, parameter),
     }));
     this.endState();
-    for (const { parameter, count, slots } of copies) this.states.set(parameter, { count, slots });
+    for (const { parameter, ...state } of copies) this.states.set(parameter, state);
     for (const [index, settings] of groups.entries()) Object.assign(this.paramGroups[index] as O, settings);
   }
 
@@ -187,7 +194,8 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
     const runs: Run[] = [];
     for (const parameter of group.params) {
       const gradient = parameter.grad;
-      if (gradient === null) continue;
+      // A frozen parameter may have a gradient from before: it stays where it is all the same.
+      if (gradient === null || !parameter.requiresGrad) continue;
       let kept = states.get(parameter);
       if (kept === undefined) {
         kept = { count: 0, slots: new Map() };
@@ -205,11 +213,15 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
         state.push(tensor);
       }
       const count = ++kept.count;
+      const carried = carriedTo(algorithm, group, count, kept.carried);
+      kept.carried = carried;
       const target = { state, inputs: [gradient] };
-      const before = runs.find((run) => run.count === count && run.fresh === fresh);
-      const step = before?.step ?? algorithm.step(group, count, fresh);
+      const before = runs.find(
+        (run) => run.count === count && run.fresh === fresh && run.carried === carried,
+      );
+      const step = before?.step ?? algorithm.step(group, count, fresh, carried);
       const alike = runs.find((run) => goTogether(run, step, target));
-      if (alike === undefined) runs.push({ count, fresh, step, targets: [target] });
+      if (alike === undefined) runs.push({ count, fresh, carried, step, targets: [target] });
       else alike.targets.push(target);
     }
     return runs;
@@ -220,6 +232,7 @@ export abstract class Optimizer<O extends { lr: number } = { lr: number }> {
 interface Run {
   readonly count: number;
   readonly fresh: boolean;
+  readonly carried: number | undefined;
   readonly step: Step;
   readonly targets: UpdateTarget[];
 }

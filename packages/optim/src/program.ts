@@ -1,4 +1,4 @@
-import { defineUpdate, type Expr, type Update } from "@nf/core";
+import { defineUpdate, type Expr, scalar, type Update } from "@nf/core";
 
 /** A step's program with names instead of positions. The gradient is `g`. */
 export interface NamedProgram<S extends string, P extends string> {
@@ -27,4 +27,22 @@ export function stepProgram<S extends string, P extends string>(program: NamedPr
       return state.map((key) => next[key]);
     },
   });
+}
+
+/** The values of a program that {@link penalised} reads. */
+export type Penalised = Readonly<Record<"p" | "g" | "l2" | "sign", Expr>>;
+
+/** The gradient that counts: turned round to climb (`sign` is -1), the L2 penalty added. */
+export function penalised({ p, g, l2, sign }: Penalised): Expr {
+  return scalar.add(scalar.mul(g, sign), scalar.mul(p, l2));
+}
+
+/** A running mean that moves a share of the way towards a value, as PyTorch's `lerp`. */
+export function towards(mean: Expr, value: Expr, share: Expr): Expr {
+  return scalar.add(mean, scalar.mul(scalar.sub(value, mean), share));
+}
+
+/** A running mean of squares: `kept` of it stays, `rest` of the square of a value comes in. */
+export function meanSquare(mean: Expr, value: Expr, kept: Expr, rest: Expr): Expr {
+  return scalar.add(scalar.mul(mean, kept), scalar.mul(scalar.mul(value, value), rest));
 }

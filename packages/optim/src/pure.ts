@@ -9,7 +9,7 @@ import {
   treeMap,
   zerosLike,
 } from "@nf/core";
-import type { Algorithm } from "./algorithm.ts";
+import { type Algorithm, carriedTo } from "./algorithm.ts";
 import { pair } from "./pair.ts";
 
 /** What a pure optimiser carries from step to step. */
@@ -61,6 +61,11 @@ export function pureOptimizer<O extends { lr: number }>(
   const settings: O = { ...defaults, ...options };
   algorithm.check(settings);
   const slotNames = algorithm.slots(settings);
+  // It follows from the settings and the count: kept for the next step alone.
+  let last: { readonly count: number; readonly carried: number | undefined } = {
+    count: 0,
+    carried: undefined,
+  };
 
   const init = (params: Tree): PureState => {
     pair(`${name} init`, params, []);
@@ -86,7 +91,9 @@ export function pureOptimizer<O extends { lr: number }>(
       ...slotNames.map((slot) => ({ name: `state.slots.${slot}`, tree: state.slots[slot] as Tree })),
     ]);
     const count = state.count + 1;
-    const { update: program, numbers } = algorithm.step(now, count, count === 1);
+    const before = last.count === state.count ? last.carried : undefined;
+    last = { count, carried: carriedTo(algorithm, settings, count, before) };
+    const { update: program, numbers } = algorithm.step(now, count, count === 1, last.carried);
     const result = noGrad((): [P, PureState] => {
       const results = rows.map(({ parameter, others: [gradient, ...kept] }) =>
         pureUpdate(program, [parameter, ...kept], [gradient as Tensor], numbers),

@@ -1,8 +1,8 @@
-import { type Expr, OptionError, scalar, type Update } from "@nf/core";
+import { OptionError, scalar, type Update } from "@nf/core";
 import type { Algorithm, Step } from "./algorithm.ts";
 import { Optimizer, type ParamGroups } from "./optimizer.ts";
-import { checkAtLeast, checkFlag } from "./options.ts";
-import { stepProgram } from "./program.ts";
+import { checkSettings } from "./options.ts";
+import { penalised, stepProgram } from "./program.ts";
 import { type PureOptimizer, pureOptimizer } from "./pure.ts";
 
 /** Settings of {@link SGD}. */
@@ -26,27 +26,17 @@ export type SGDOptions = Readonly<Partial<SGDSettings>>;
 
 const { add, mul, sub } = scalar;
 
-/** The gradient that counts: turned round to climb, weight decay added. */
-function penalised({
-  p,
-  g,
-  weightDecay,
-  sign,
-}: Readonly<Record<"p" | "g" | "weightDecay" | "sign", Expr>>): Expr {
-  return add(mul(g, sign), mul(p, weightDecay));
-}
-
 const PLAIN: Update = /* @__PURE__ */ stepProgram({
   name: "sgd",
   state: ["p"],
-  params: ["lr", "weightDecay", "sign"],
+  params: ["lr", "l2", "sign"],
   body: (x) => ({ p: sub(x.p, mul(penalised(x), x.lr)) }),
 });
 
 const MOMENTUM: Update = /* @__PURE__ */ stepProgram({
   name: "sgdMomentum",
   state: ["p", "momentumBuffer"],
-  params: ["lr", "weightDecay", "sign", "momentum", "share"],
+  params: ["lr", "l2", "sign", "momentum", "share"],
   body(x) {
     const momentumBuffer = add(mul(x.momentumBuffer, x.momentum), mul(penalised(x), x.share));
     return { p: sub(x.p, mul(momentumBuffer, x.lr)), momentumBuffer };
@@ -56,7 +46,7 @@ const MOMENTUM: Update = /* @__PURE__ */ stepProgram({
 const NESTEROV: Update = /* @__PURE__ */ stepProgram({
   name: "sgdNesterov",
   state: ["p", "momentumBuffer"],
-  params: ["lr", "weightDecay", "sign", "momentum"],
+  params: ["lr", "l2", "sign", "momentum"],
   body(x) {
     const gradient = penalised(x);
     const momentumBuffer = add(mul(x.momentumBuffer, x.momentum), gradient);
@@ -67,13 +57,9 @@ const NESTEROV: Update = /* @__PURE__ */ stepProgram({
 const SGD_ALGORITHM: Algorithm<SGDSettings> = {
   name: "SGD",
   defaults: { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false },
-  check({ lr, momentum, dampening, weightDecay, nesterov, maximize }) {
-    checkAtLeast("SGD", "lr", lr, 0);
-    checkAtLeast("SGD", "momentum", momentum, 0);
-    checkAtLeast("SGD", "dampening", dampening, 0);
-    checkAtLeast("SGD", "weightDecay", weightDecay, 0);
-    checkFlag("SGD", "nesterov", nesterov);
-    checkFlag("SGD", "maximize", maximize);
+  check(settings) {
+    checkSettings("SGD", settings, ["nesterov", "maximize"]);
+    const { momentum, dampening, nesterov } = settings;
     if (nesterov && (momentum === 0 || dampening !== 0)) {
       throw new OptionError("SGD: nesterov needs a momentum above 0 and no dampening.");
     }

@@ -1,4 +1,4 @@
-import { assign, follow, noGrad, OptionError, ShapeError, Tensor, zerosLike } from "@nf/core";
+import { assign, checkNumber, follow, noGrad, OptionError, ShapeError, Tensor, zerosLike } from "@nf/core";
 
 /** An optimiser's state for a checkpoint: what it keeps for each parameter, by the parameter's position over all groups. */
 export interface OptimizerStateDict {
@@ -13,6 +13,8 @@ export interface OptimizerStateDict {
 export interface SavedParameterState {
   /** Steps so far. */
   readonly count: number;
+  /** A number that follows from all steps so far, where the optimiser has one: NAdam's product of momenta. */
+  readonly carried?: number;
   /** Tensors by name (`momentumBuffer`, `expAvg`, …). */
   readonly slots: Readonly<Record<string, Tensor>>;
 }
@@ -65,6 +67,8 @@ export function checkSlots(
       `${optimizer} loadStateDict: count of parameter ${position} must be a whole number, got ${saved.count}.`,
     );
   }
+  if (saved.carried !== undefined)
+    checkNumber(`${optimizer} loadStateDict`, `carried of parameter ${position}`, saved.carried, 0);
   for (const [slot, tensor] of Object.entries(saved.slots)) {
     if (!(tensor instanceof Tensor)) {
       throw new OptionError(

@@ -1,7 +1,7 @@
 import { cpu } from "@nf/backend-cpu";
 import { OptionError, parameter, tensor, use } from "@nf/core";
 import { beforeAll, describe, expect, it } from "vitest";
-import { Adam, InverseSqrtLR, SGD } from "../src/index.ts";
+import { Adam, InverseSqrtLR, LambdaLR, OneCycleLR, ReduceLROnPlateau, SGD } from "../src/index.ts";
 
 beforeAll(async () => {
   await use(cpu());
@@ -59,5 +59,58 @@ describe("InverseSqrtLR", () => {
     const schedule = new InverseSqrtLR(optimizer);
     expect(() => schedule.loadStateDict({ steps: 1, baseLrs: [1, 2] })).toThrow(/over 1 parameter groups/);
     expect(() => schedule.loadStateDict({ steps: -1, baseLrs: [1] })).toThrow(OptionError);
+  });
+});
+
+describe("OneCycleLR", () => {
+  it.each([
+    [false, 0.1],
+    [true, 0.1],
+    [false, 1],
+    [true, 0.5],
+  ])("stays between its rates (threePhase %s, pctStart %f)", (threePhase, pctStart) => {
+    const optimizer = new SGD([weight()], { momentum: 0.9 });
+    const options = { maxLr: 1, totalSteps: 10, pctStart, threePhase, annealStrategy: "linear" } as const;
+    const schedule = new OneCycleLR(optimizer, options);
+    for (let step = 0; step <= 10; step++) {
+      expect(optimizer.lr).toBeGreaterThan(0);
+      expect(optimizer.lr).toBeLessThanOrEqual(1);
+      expect(optimizer.paramGroups[0]?.momentum).toBeGreaterThanOrEqual(0.85);
+      expect(optimizer.paramGroups[0]?.momentum).toBeLessThanOrEqual(0.95);
+      if (step < 10) schedule.step();
+    }
+    expect(() => schedule.step()).toThrow(/the run has 10 steps/);
+  });
+});
+
+describe("what is no number", () => {
+  it("is refused in states and from functions", () => {
+    const optimizer = new SGD([weight()]);
+    const words: readonly number[] = JSON.parse('["x"]');
+    const schedule = new InverseSqrtLR(optimizer);
+    expect(() => schedule.loadStateDict({ steps: 1, baseLrs: words })).toThrow(/baseLrs must be a number/);
+    const plateau = new ReduceLROnPlateau(optimizer);
+    expect(() => plateau.loadStateDict({ ...plateau.stateDict(), lrs: words })).toThrow(
+      /lrs must be a number/,
+    );
+    expect(() => new LambdaLR(optimizer, { lrLambda: () => Number.NaN })).toThrow(/LambdaLR: .* NaN/);
+  });
+
+  it.each([
+    ["min", [-Infinity, 1, -5]],
+    ["min", [Infinity, Infinity, 1]],
+    ["max", [Infinity, 1, 5]],
+    ["max", [-Infinity, -Infinity, 1]],
+  ] as const)("a plateau of %s over %j is the same after JSON", (mode, metrics) => {
+    const schedule = new ReduceLROnPlateau(new SGD([weight()], { lr: 1 }), { mode, patience: 0 });
+    let resumed = new ReduceLROnPlateau(new SGD([weight()], { lr: 1 }), { mode, patience: 0 });
+    for (const metric of metrics) {
+      schedule.step(metric);
+      resumed.step(metric);
+      const saved = JSON.parse(JSON.stringify(resumed.stateDict()));
+      expect(saved).toEqual(schedule.stateDict());
+      resumed = new ReduceLROnPlateau(new SGD([weight()], { lr: 1 }), { mode, patience: 0 });
+      resumed.loadStateDict(saved);
+    }
   });
 });
