@@ -66,6 +66,12 @@ describe("parseGenerationConfig", () => {
     );
   });
 
+  it("has no infinite temperature", () => {
+    expect(() => parseGenerationConfig({ do_sample: true, temperature: Number.POSITIVE_INFINITY })).toThrow(
+      /temperature must be a number from 0 to .*, got Infinity/,
+    );
+  });
+
   it("is not told what to print by the file", () => {
     const noted = { "\u001b[2J": 1, [`a${"b".repeat(100)}`]: 1, ["__proto__"]: 1, suppress_tokens: [5] };
     expect(parseGenerationConfig(noted).passedOver).toEqual(["suppress_tokens"]);

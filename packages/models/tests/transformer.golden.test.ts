@@ -32,9 +32,6 @@ function nameOf(torch: string): string {
     .replace(/^transformer\.(encoder|decoder)\.layers\./, "$1.")
     .replace("self_attn.", "selfAttention.")
     .replace("multihead_attn.", "crossAttention.")
-    .replace("in_proj_weight", "inProjWeight")
-    .replace("in_proj_bias", "inProjBias")
-    .replace("out_proj.", "outProj.")
     .replace(/\.linear([12])\./, ".feedForward.linear$1.")
     .replace(/\.norm([123])\./, (_, place) => `.residuals.${Number(place) - 1}.norm.`);
 }

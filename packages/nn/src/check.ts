@@ -42,6 +42,14 @@ export function show(value: unknown): string {
   return name === undefined || name === "Object" ? "an object" : `an object (${name})`;
 }
 
+/** A flag that is true, false or left out. */
+export function flag(layer: string, name: string, value: boolean | undefined, standard: boolean): boolean {
+  if (value === undefined) return standard;
+  if (typeof value !== "boolean")
+    throw new OptionError(`${layer}: ${name} must be true or false, got ${show(value)}.`);
+  return value;
+}
+
 /** A list as one number when all entries are equal, for messages. */
 export function compact(values: readonly number[]): string {
   return values.every((value) => value === values[0]) ? String(values[0]) : `[${values.join(", ")}]`;

@@ -1,46 +1,42 @@
 import {
   add,
   assign,
-  type Backend,
   checkChoice,
+  checkNumber,
   checkOptions,
-  type DType,
-  type Generator,
   mul,
   noGrad,
   OptionError,
-  type RandomOptions,
   rand,
-  randn,
   ShapeError,
   type Tensor,
 } from "@nf/core";
+import { COMMON, type InitOptions, normal, sampling } from "./initialisers/common.ts";
+
+export { type InitOptions, type NormalOptions, normal } from "./initialisers/common.ts";
+export { type OrthogonalOptions, orthogonal } from "./initialisers/orthogonal.ts";
+export {
+  type ConstantOptions,
+  constant,
+  type DiracOptions,
+  dirac,
+  eye,
+  ones,
+  type SparseOptions,
+  sparse,
+  zeros,
+} from "./initialisers/structured.ts";
+export { type TruncatedNormalOptions, truncatedNormal } from "./initialisers/truncated.ts";
 
 /*
  * Initial values. Each initialiser gives a fresh tensor; `into` writes one over a parameter:
  * `init.into(layer.weight, init.xavierUniform)`.
  */
 
-/** Options of all initialisers. */
-export interface InitOptions {
-  /** Where the random numbers come from; default the generator that `manualSeed` seeds. */
-  readonly generator?: Generator | undefined;
-  /** A float dtype; default `f32`. */
-  readonly dtype?: DType | undefined;
-  /** Where the tensor lives; default the backend in use. */
-  readonly backend?: Backend | undefined;
-}
-
 /** Options of {@link uniform}: the interval `[low, high)`, default `[0, 1)`. */
 export interface UniformOptions extends InitOptions {
   readonly low?: number;
   readonly high?: number;
-}
-
-/** Options of {@link normal}: default mean 0 and standard deviation 1. */
-export interface NormalOptions extends InitOptions {
-  readonly mean?: number;
-  readonly std?: number;
 }
 
 /** Options of the Xavier initialisers. */
@@ -56,7 +52,15 @@ export interface BiasOptions extends InitOptions {
 }
 
 /** Nonlinearities that {@link calculateGain} knows. */
-export type Nonlinearity = "linear" | "sigmoid" | "tanh" | "relu" | "leakyRelu" | "selu";
+export type Nonlinearity =
+  | "linear"
+  | `conv${1 | 2 | 3}d`
+  | `convTranspose${1 | 2 | 3}d`
+  | "sigmoid"
+  | "tanh"
+  | "relu"
+  | "leakyRelu"
+  | "selu";
 
 /** Options of the Kaiming (He) initialisers. */
 export interface KaimingOptions extends InitOptions {
@@ -67,8 +71,6 @@ export interface KaimingOptions extends InitOptions {
   /** Slope of the leaky ReLU below 0; default 0, which is a ReLU. */
   readonly a?: number;
 }
-
-const COMMON = ["generator", "dtype", "backend"] as const;
 
 /**
  * Writes an initialiser's values over a parameter, in the parameter's shape and dtype.
@@ -107,14 +109,9 @@ export function into(
 export function uniform(shape: readonly number[], options: UniformOptions = {}): Tensor {
   checkOptions("init.uniform", options, [...COMMON, "low", "high"]);
   const { low = 0, high = 1 } = options;
+  checkNumber("init.uniform", "low", low);
+  checkNumber("init.uniform", "high", high);
   return noGrad(() => add(mul(rand(shape, sampling(options)), high - low), low));
-}
-
-/** Normal. */
-export function normal(shape: readonly number[], options: NormalOptions = {}): Tensor {
-  checkOptions("init.normal", options, [...COMMON, "mean", "std"]);
-  const { mean = 0, std = 1 } = options;
-  return noGrad(() => add(mul(randn(shape, sampling(options)), std), mean));
 }
 
 /**
@@ -163,6 +160,12 @@ export function biasUniform(shape: readonly number[], options: BiasOptions): Ten
 export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
   switch (nonlinearity) {
     case "linear":
+    case "conv1d":
+    case "conv2d":
+    case "conv3d":
+    case "convTranspose1d":
+    case "convTranspose2d":
+    case "convTranspose3d":
     case "sigmoid":
       return 1;
     case "tanh":
@@ -176,7 +179,7 @@ export function calculateGain(nonlinearity: Nonlinearity, a = 0.01): number {
     default:
       throw new OptionError(
         `init.calculateGain: unknown nonlinearity ${JSON.stringify(nonlinearity)}. ` +
-          "Choose linear, sigmoid, tanh, relu, leakyRelu or selu.",
+          "Choose linear, conv1d to conv3d, convTranspose1d to convTranspose3d, sigmoid, tanh, relu, leakyRelu or selu.",
       );
   }
 }
@@ -210,13 +213,4 @@ function kaimingStd(shape: readonly number[], options: KaimingOptions): number {
 
 function symmetric(shape: readonly number[], bound: number, options: InitOptions): Tensor {
   return uniform(shape, { ...sampling(options), low: -bound, high: bound });
-}
-
-/** The options that core's random creators take, without those that are undefined. */
-function sampling({ generator, dtype, backend }: InitOptions): RandomOptions {
-  return {
-    ...(generator !== undefined && { generator }),
-    ...(dtype !== undefined && { dtype }),
-    ...(backend !== undefined && { backend }),
-  };
 }

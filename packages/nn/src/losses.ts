@@ -18,8 +18,14 @@ import {
 } from "@nf/core";
 import { Module } from "./module/module.ts";
 
+/** Options of {@link BCELoss}. */
+export interface BCELossOptions extends LossOptions {
+  /** Factor of the loss of each element, broadcast to the target; default 1. */
+  readonly weight?: Tensor;
+}
+
 /** Options of {@link BCEWithLogitsLoss}. */
-export interface BCEWithLogitsLossOptions extends LossOptions {
+export interface BCEWithLogitsLossOptions extends BCELossOptions {
   /** Factor of the loss of positive targets, broadcast to the logits; default 1. */
   readonly posWeight?: Tensor;
 }
@@ -30,8 +36,8 @@ export interface HuberLossOptions extends LossOptions {
   readonly delta?: number;
 }
 
-/** What the losses share: a prediction and its target in, a loss out. */
-abstract class Loss extends Module {
+/** What the losses share. */
+export abstract class Loss extends Module {
   readonly reduction: Reduction;
 
   constructor(loss: string, options: LossOptions, allowed: readonly string[] = []) {
@@ -39,8 +45,6 @@ abstract class Loss extends Module {
     checkOptions(loss, options, ["reduction", ...allowed]);
     this.reduction = checkChoice(loss, "reduction", options.reduction ?? "mean", ["mean", "sum", "none"]);
   }
-
-  abstract override forward(input: Tensor, target: Tensor): Tensor;
 }
 
 /** Losses over classes, with optional class weights as a buffer. */
@@ -140,27 +144,39 @@ export class HuberLoss extends Loss {
 
 /** Binary cross-entropy of probabilities with targets from 0 to 1. */
 export class BCELoss extends Loss {
-  constructor(options: LossOptions = {}) {
-    super("BCELoss", options);
+  /** Factor of the loss of each element, or null. */
+  readonly weight: Tensor | null = null;
+
+  constructor(options: BCELossOptions = {}) {
+    super("BCELoss", options, ["weight"]);
+    if (options.weight !== undefined) this.weight = this.registerBuffer("weight", options.weight);
   }
 
   override forward(probabilities: Tensor, target: Tensor): Tensor {
-    return bce(probabilities, target, { reduction: this.reduction });
+    const { reduction, weight } = this;
+    return bce(probabilities, target, { reduction, ...(weight !== null && { weight }) });
   }
 }
 
 /** Binary cross-entropy of logits, which it puts through a sigmoid itself: finite where {@link BCELoss} is not. */
 export class BCEWithLogitsLoss extends Loss {
+  /** Factor of the loss of each element, or null. */
+  readonly weight: Tensor | null = null;
   /** Factor of the loss of positive targets, or null. */
   readonly posWeight: Tensor | null = null;
 
   constructor(options: BCEWithLogitsLossOptions = {}) {
-    super("BCEWithLogitsLoss", options, ["posWeight"]);
+    super("BCEWithLogitsLoss", options, ["weight", "posWeight"]);
+    if (options.weight !== undefined) this.weight = this.registerBuffer("weight", options.weight);
     if (options.posWeight !== undefined) this.posWeight = this.registerBuffer("posWeight", options.posWeight);
   }
 
   override forward(logits: Tensor, target: Tensor): Tensor {
-    const { reduction, posWeight } = this;
-    return bceWithLogits(logits, target, { reduction, ...(posWeight !== null && { posWeight }) });
+    const { reduction, weight, posWeight } = this;
+    return bceWithLogits(logits, target, {
+      reduction,
+      ...(weight !== null && { weight }),
+      ...(posWeight !== null && { posWeight }),
+    });
   }
 }

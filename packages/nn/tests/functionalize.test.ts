@@ -4,6 +4,8 @@ import {
   assign,
   crossEntropy,
   Generator,
+  generator,
+  manualSeed,
   mean,
   mul,
   noGrad,
@@ -17,7 +19,28 @@ import {
   zeros,
 } from "@nf/core";
 import { beforeAll, describe, expect, it } from "vitest";
-import { Dropout, functionalize, Linear, Module, type Params, ReLU, sequential } from "../src/index.ts";
+import {
+  BatchNorm2d,
+  Conv2d,
+  ConvTranspose2d,
+  Dropout,
+  Embedding,
+  FeedForward,
+  functionalize,
+  GroupNorm,
+  LayerNorm,
+  Linear,
+  LSTM,
+  MixtureOfExperts,
+  Module,
+  ModuleList,
+  MultiheadAttention,
+  type Params,
+  PReLU,
+  ReLU,
+  RMSNorm,
+  sequential,
+} from "../src/index.ts";
 
 beforeAll(async () => {
   await use(cpu());
@@ -88,28 +111,63 @@ describe("functionalize", () => {
     expect(await unchanged["mean"]?.item()).toBe(1.5);
   });
 
-  it("draws from the generator it is given, and no other", async () => {
-    const { structure, params, state } = functionalize(new Dropout(0.5));
-    const run = async (seed: number): Promise<unknown> => {
-      const options = { training: true, generator: new Generator(seed) };
-      return structure.apply({ params, state }, ones([64]), options)[0].toArray();
-    };
-    const first = await run(1);
-    expect(await run(1)).toEqual(first);
-    expect(await run(2)).not.toEqual(first);
+  it("draws from the key it is given, and from nothing else", async () => {
+    const own = new Generator(3);
+    const { structure, params, state } = functionalize(
+      sequential(new Dropout(0.5), new Dropout(0.5, { generator: own })),
+    );
+    const apply = (options: object): Promise<unknown> =>
+      structure.apply({ params, state }, ones([64]), { training: true, ...options })[0].toArray();
+    const key = new Generator(1).next();
+    const before = [generator().state(), own.state()];
+    const first = await apply({ key });
+    expect(await apply({ key })).toEqual(first);
+    expect(await apply({ key: new Generator(2).next() })).not.toEqual(first);
+    expect([generator().state(), own.state()]).toEqual(before);
+    // Without a key the layers draw as they do in a module, and their generators move on.
+    expect(await apply({})).not.toEqual(await apply({}));
+    expect(own.state().counter).toBe(2);
     expect(await structure.apply({ params, state }, ones([3]))[0].toArray()).toEqual([1, 1, 1]);
   });
 
   it("makes initial values as the constructors do", async () => {
     const structure = functionalize(sequential(new Linear(3, 4), new Running())).structure;
-    const { params, state } = structure.init(new Generator(9));
+    const { key } = new Generator(9).state();
+    const { params, state } = structure.init(key);
     const fresh = new Linear(3, 4, { generator: new Generator(9) });
     expect(await params["0.weight"]?.toArray()).toEqual(await fresh.weight.toArray());
     expect(await params["0.bias"]?.toArray()).toEqual(await fresh.bias?.toArray());
     expect(await state["1.mean"]?.item()).toBe(0);
     expect(params["0.weight"]?.requiresGrad).toBe(false);
-    const again = structure.init(new Generator(9));
+    const again = structure.init(key);
+    expect(await again.params["0.bias"]?.toArray()).toEqual(await params["0.bias"]?.toArray());
+    manualSeed(4);
+    const other = await structure.init().params["0.bias"]?.toArray();
+    expect(await structure.init().params["0.bias"]?.toArray()).not.toEqual(other);
     expect(again.params["0.weight"]).not.toBe(params["0.weight"]);
+  });
+
+  it("leaves at a constant what the constructors leave at one, in every layer", async () => {
+    const constants = async (named: Readonly<Record<string, Tensor>>): Promise<string[]> => {
+      const found: string[] = [];
+      for (const [name, value] of Object.entries(named)) {
+        const data = Array.from(await value.data(), Number);
+        if (data.every((one) => one === data[0])) found.push(`${name} ${data[0]}`);
+      }
+      return found;
+    };
+    const models = [
+      [new MultiheadAttention(4, 2), new LayerNorm(4), new RMSNorm(4), new FeedForward(4, 8)],
+      [new MixtureOfExperts(4, 8, { count: 2 }), new PReLU(), new Linear(4, 4), new LSTM(4, 4)],
+      [new Conv2d(2, 3, 3), new BatchNorm2d(3), new GroupNorm(1, 3), new ConvTranspose2d(3, 2, 3)],
+      [new MultiheadAttention(4, 2, { kdim: 3, vdim: 5 }), new Embedding(3, 4)],
+    ].map((layers: readonly Module[]) => new ModuleList(layers));
+    for (const model of models) {
+      const { structure, params, state } = functionalize(model);
+      const fresh = structure.init([3, 4]);
+      expect(await constants(fresh.params)).toEqual(await constants(params));
+      expect(await constants(fresh.state)).toEqual(await constants(state));
+    }
   });
 
   it("binds values to a model of their own again", async () => {
@@ -168,6 +226,12 @@ describe("functionalize", () => {
     expect(() => structure.apply({ params: { ...params, weight: x.reshape([2]) }, state }, x)).toThrow(
       /shape \[1, 2\]/,
     );
+
+    for (const key of [new Generator(1), 3, [1], [0.5, 1]]) {
+      expect(() => Reflect.apply(structure.init, structure, [key])).toThrow(/key must be two whole numbers/);
+      const options: object = { key };
+      expect(() => structure.apply({ params, state }, x, options)).toThrow(/key must be two whole numbers/);
+    }
 
     class Own extends Module {
       readonly gain = parameter(ones([1]));

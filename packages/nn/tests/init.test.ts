@@ -108,3 +108,132 @@ describe("schemes", () => {
     expect(() => init.kaimingUniform([2, 2], option)).toThrow(/unknown option "gain"/);
   });
 });
+
+describe("orthogonal", () => {
+  it.each([
+    [[5, 5], 1],
+    [[3, 7], 2],
+    [[7, 3], 0.5],
+    [[4, 2, 3, 2], 1],
+    [[12, 2, 3], 1],
+    [[40, 40], 1],
+    [[1, 1], 3],
+  ] as const)("%j of gain %d", async (shape, gain) => {
+    const x = init.orthogonal(shape, { gain, dtype: "f64", generator: new Generator(1) });
+    expect(x.shape).toEqual(shape);
+    const [rows = 0] = shape;
+    const flat = x.reshape([rows, -1]);
+    const columns = flat.shape[1] as number;
+    const products = rows <= columns ? flat.matmul(flat.transpose()) : flat.transpose().matmul(flat);
+    const n = Math.min(rows, columns);
+    const values = await products.data();
+    for (const [i, value] of values.entries())
+      expect(value).toBeCloseTo(Math.floor(i / n) === i % n ? gain * gain : 0, 12);
+  });
+
+  it("is as good as f32 is, and draws anew", async () => {
+    const x = init.orthogonal([64, 64], { generator: new Generator(2) });
+    const values = await x.matmul(x.transpose()).data();
+    const worst = Math.max(
+      ...Array.from(values, (value, i) => Math.abs(value - (Math.floor(i / 64) === i % 64 ? 1 : 0))),
+    );
+    expect(worst).toBeLessThan(3e-6);
+    const [a, b] = [init.orthogonal([3, 3]), init.orthogonal([3, 3])];
+    expect(await a.data()).not.toEqual(await b.data());
+    expect(() => init.orthogonal([3])).toThrow(/at least 2 dimensions/);
+  });
+
+  it("prefers no direction", async () => {
+    // A positive diagonal of R makes Q uniform over rotations and reflections: each element has mean 0, variance 1 / n.
+    const generator = new Generator(3);
+    let [total, square] = [0, 0];
+    for (let i = 0; i < 200; i++) {
+      const [first = 0] = await init.orthogonal([2, 2], { generator }).data();
+      total += first;
+      square += first * first;
+    }
+    expect(Math.abs(total / 200)).toBeLessThan(0.25);
+    expect(Math.abs(square / 200 - 0.5)).toBeLessThan(0.13);
+  });
+});
+
+describe("truncatedNormal", () => {
+  it.each([
+    [{}, 0, 0.8796],
+    [{ mean: 1, std: 2, low: 1, high: 5 }, 1 + 2 * 0.7228, 2 * 0.5013],
+    [{ std: 0.02 }, 0, 0.02],
+  ] as const)("%j", async (options, mean, std) => {
+    // PyTorch's bounds are values, so that the last one is hardly truncated.
+    const { low = -2, high = 2 } = options as { low?: number; high?: number };
+    const values = Array.from(
+      await init.truncatedNormal([200, 200], { ...options, generator: new Generator(4) }).data(),
+    );
+    expect(Math.min(...values)).toBeGreaterThanOrEqual(low);
+    expect(Math.max(...values)).toBeLessThanOrEqual(high);
+    const got = values.reduce((sum, value) => sum + value, 0) / values.length;
+    const spread = Math.sqrt(values.reduce((sum, value) => sum + (value - got) ** 2, 0) / values.length);
+    expect(Math.abs(got - mean)).toBeLessThan((5 * std) / 200);
+    expect(Math.abs(spread / std - 1)).toBeLessThan(0.02);
+  });
+
+  it("keeps to its bounds far out", async () => {
+    const values = Array.from(
+      await init.truncatedNormal([1000], { low: -50, high: 50, generator: new Generator(5) }).data(),
+    );
+    expect(Math.max(...values.map(Math.abs))).toBeLessThan(6);
+    expect(() => init.truncatedNormal([2], { low: 1, high: 1 })).toThrow(/low must be less than high/);
+    for (const [low, high] of [
+      [6, 8],
+      [-9, -5],
+    ] as const)
+      expect(() => init.truncatedNormal([2], { low, high })).toThrow(/f32 cannot resolve/);
+    const narrow = Array.from(await init.truncatedNormal([50], { low: 3.5, high: 4 }).data());
+    expect(new Set(narrow).size).toBeGreaterThan(30);
+    const near = await init.truncatedNormal([50], { low: 0, high: 1e-6 }).data();
+    expect(new Set(near).size).toBeGreaterThan(30);
+  });
+});
+
+describe("structure", () => {
+  it("is a value, an identity, or a kernel that passes on", async () => {
+    expect(await init.constant([2], { value: 0.5 }).toArray()).toEqual([0.5, 0.5]);
+    expect(await init.zeros([2]).toArray()).toEqual([0, 0]);
+    expect(await init.ones([2], { dtype: "f64" }).toArray()).toEqual([1, 1]);
+    expect(await init.eye([2, 3]).toArray()).toEqual([
+      [1, 0, 0],
+      [0, 1, 0],
+    ]);
+    const layer = new Conv2d(3, 3, 3, { padding: 1, bias: false });
+    init.into(layer.weight, init.dirac);
+    const x = init.normal([1, 3, 4, 4]);
+    expect(await layer.forward(x).toArray()).toEqual(await x.toArray());
+    const grouped = await init.dirac([4, 1, 3], { groups: 2 }).toArray();
+    expect(grouped).toEqual([[[0, 1, 0]], [[0, 0, 0]], [[0, 1, 0]], [[0, 0, 0]]]);
+  });
+
+  it("is sparse by column", async () => {
+    const x = (await init
+      .sparse([10, 50], { sparsity: 0.25, generator: new Generator(6) })
+      .toArray()) as number[][];
+    const places = new Set<string>();
+    for (let column = 0; column < 50; column++) {
+      const dropped = x.flatMap((row, i) => (row[column] === 0 ? [i] : []));
+      expect(dropped).toHaveLength(3);
+      places.add(dropped.join());
+    }
+    expect(places.size).toBeGreaterThan(20);
+    const kept = x.flat().filter((value) => value !== 0);
+    const rms = Math.sqrt(kept.reduce((sum, value) => sum + value * value, 0) / kept.length);
+    expect(Math.abs(rms / 0.01 - 1)).toBeLessThan(0.2);
+  });
+
+  it("refuses shapes that have none", () => {
+    expect(() => init.eye([2])).toThrow(/2 dimensions/);
+    expect(() => init.sparse([2, 2, 2], { sparsity: 0.5 })).toThrow(/2 dimensions/);
+    expect(() => init.sparse([2, 2], { sparsity: 2 })).toThrow(/sparsity/);
+    expect(() => init.dirac([2, 2])).toThrow(/3, 4 or 5 dimensions/);
+    expect(() => init.dirac([3, 1, 3], { groups: 2 })).toThrow(/groups must divide the 3 outputs/);
+    expect(() => init.constant([2], {} as never)).toThrow(/value must be a number/);
+    expect(() => init.zeros([2], { value: 1 } as object)).toThrow(/unknown option "value"/);
+  });
+});

@@ -1,5 +1,5 @@
 import { cpu } from "@nf/backend-cpu";
-import { generator, memory, type Tensor, use } from "@nf/core";
+import { add, concat, generator, memory, parameter, relu, type Tensor, use, zeros } from "@nf/core";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   Conv2d,
@@ -12,6 +12,7 @@ import {
   Module,
   ReLU,
   sequential,
+  summary,
 } from "../src/index.ts";
 
 beforeAll(async () => {
@@ -134,5 +135,87 @@ Size: 342.4 KiB
     expect(seen).toBe("i32");
     const wrong: object = { colour: true };
     expect(() => inspect(new Tokens(), [8], wrong)).toThrow(/unknown option "colour"/);
+  });
+
+  it("counts operations and bytes where it is asked to, on tensors of its own", async () => {
+    const model = network();
+    const tensors = memory().liveTensors;
+    const weight = model.layers[3].weight;
+    const text = inspect(model, [1, 28, 28], { flops: true, bytes: true });
+    expect(text).toMatch(/^Layer \(Type\) +Input +Output +Param # +FLOPs +Bytes moved$/m);
+    const { rows } = inspectModel(model, [1, 28, 28], { flops: true, bytes: true });
+    const row = (path: string) => rows.find((one) => one.path === path);
+    // A product counts a multiplication and an addition for each weight and place, and the bias another.
+    expect(row("0.0")?.flops).toBe(2 * 25 * 6 * 576 + 6 * 576);
+    expect(row("0.0")?.bytes).toBe(4 * (784 + 156 + 6 * 576));
+    expect(row("2.0")?.flops).toBe(2 * 86_400 + 100);
+    expect(row("0.1")?.bytes).toBe(4 * 2 * 3456);
+    expect(row("1")?.flops).toBe(0);
+    for (const name of ["flops", "bytes"] as const) {
+      const sum = (paths: readonly string[]) =>
+        paths.reduce((total, path) => total + (row(path)?.[name] ?? 0), 0);
+      expect(row("0")?.[name]).toBe(sum(["0.0", "0.1", "0.2"]));
+      expect(row("")?.[name]).toBe(sum(["0", "1", "2", "3"]));
+    }
+    const ten = inspectModel(model, [1, 28, 28], { flops: true, batch: 10 });
+    expect(ten.rows[0]?.flops).toBe(10 * (row("")?.flops ?? 0));
+    expect(ten.rows[0]).not.toHaveProperty("bytes");
+    expect(model.layers[3].weight).toBe(weight);
+    expect(memory().liveTensors).toBe(tensors);
+    expect(() => inspect(model, [1, 5, 5], { flops: true })).toThrow(/maxPool2d/);
+    expect(model.layers[3].weight).toBe(weight);
+    expect(memory().liveTensors).toBe(tensors);
+    expect(() => inspect(model, [1, 28, 28], { flops: 1 as never })).toThrow(/flops must be true/);
+  });
+
+  it("shows branches: residuals, two inputs, a layer that is called twice, one that is shared", () => {
+    class Residual extends Module {
+      readonly inner = new Linear(4, 4);
+      readonly gain = parameter(zeros([1]));
+      forward(x: Tensor): Tensor {
+        return add(x, relu(this.inner.forward(this.inner.forward(x))).mul(this.gain));
+      }
+    }
+    class TwoTowers extends Module {
+      readonly left = new Residual();
+      readonly right = new Linear(3, 4);
+      readonly head: Linear;
+      readonly again: Module = this.right;
+      constructor() {
+        super();
+        this.head = new Linear(8, 1);
+      }
+      forward(a: Tensor, b: Tensor): Tensor {
+        return this.head.forward(concat([this.left.forward(a), this.right.forward(b)], -1));
+      }
+    }
+    const shapes = [[4], [3]];
+    expect(`\n${inspect(new TwoTowers(), shapes, { batch: 2, flops: true })}\n`).toBe(`
+Layer (Type)          Input          Output  Param #  FLOPs
+───────────────────────────────────────────────────────────
+TwoTowers             [2, 4] [2, 3]  [2, 1]       46    258
+├─ left (Residual)    [2, 4]         [2, 4]       21    168
+│  └─ inner (Linear)  [2, 4]         [2, 4]       20    144
+├─ right (Linear)     [2, 3]         [2, 4]       16     56
+└─ head (Linear)      [2, 8]         [2, 1]        9     34
+───────────────────────────────────────────────────────────
+Total params: 46
+Trainable params: 46
+Size: 184 B
+`);
+    const mixed = inspectModel(new TwoTowers(), shapes, { dtype: ["f32", "f32"] });
+    expect(mixed.rows[0]?.inputs).toEqual([
+      [1, 4],
+      [1, 3],
+    ]);
+    expect(() => inspect(new TwoTowers(), shapes, { dtype: ["f32"] })).toThrow(/list of 2, got 1/);
+    expect(() => inspect(new TwoTowers(), [[4], [-1]])).toThrow(/each size of inputShape/);
+  });
+
+  it("sums up as text and as JSON", () => {
+    const model = network();
+    const both = summary(model, [1, 28, 28], { flops: true });
+    expect(`${both}`).toBe(inspect(model, [1, 28, 28], { flops: true }));
+    expect(JSON.parse(JSON.stringify(both))).toEqual(inspectModel(model, [1, 28, 28], { flops: true }));
   });
 });

@@ -1,5 +1,16 @@
 import { cpu } from "@nf/backend-cpu";
-import { Generator, ones, randn, ShapeError, sum, type Tensor, tensor, use, zeros } from "@nf/core";
+import {
+  Generator,
+  ones,
+  parameter,
+  randn,
+  ShapeError,
+  sum,
+  type Tensor,
+  tensor,
+  use,
+  zeros,
+} from "@nf/core";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   AvgPool1d,
@@ -7,22 +18,32 @@ import {
   Conv1d,
   Conv2d,
   Conv3d,
+  ConvTranspose2d,
   Dropout,
+  FeedForward,
   Flatten,
   GELU,
   Identity,
+  init,
   type Layer,
   LeakyReLU,
+  LearnedPositions,
   Linear,
   LogSoftmax,
+  LSTMCell,
   MaxPool1d,
   MaxPool2d,
+  MixtureOfExperts,
+  MultiheadAttention,
+  PReLU,
+  parameterGroups,
   ReLU,
   Sigmoid,
   SiLU,
   Softmax,
   sequential,
   Tanh,
+  Threshold,
 } from "../src/index.ts";
 
 beforeAll(async () => {
@@ -110,6 +131,29 @@ describe("values", () => {
   });
 });
 
+describe("special values", () => {
+  it("Threshold lets NaN through, as PyTorch does", async () => {
+    expect(await values(new Threshold(0.5, -1).forward(tensor([NaN, 0.5, 1, Infinity])))).toEqual([
+      NaN,
+      -1,
+      1,
+      Infinity,
+    ]);
+  });
+
+  it("an infinite input gives PReLU's slope no gradient", async () => {
+    const layer = new PReLU();
+    const x = parameter(tensor([Infinity, 2, -3, 0, NaN]));
+    const y = layer.forward(x);
+    expect(await values(y)).toEqual([Infinity, 2, -0.75, 0, NaN]);
+    const finite = layer.forward(tensor([Infinity, 2, -3, 0]));
+    sum(finite).backward();
+    expect(await values(layer.weight.grad as Tensor)).toEqual([-3]);
+    sum(y).backward();
+    expect((await values(x.grad as Tensor)).slice(0, 4)).toEqual([1, 1, 0.25, 0.25]);
+  });
+});
+
 describe("wrong use says what to do", () => {
   it("features that do not fit", () => {
     expect(() => new Linear(256, 10).forward(zeros([2, 16, 4, 4]))).toThrow(
@@ -184,6 +228,25 @@ describe("wrong use says what to do", () => {
     expect(() => new GELU(approximate)).toThrow(/approximate must be one of/);
     expect(() => new Dropout(1.5)).toThrow(/probability/);
     expect(() => Reflect.construct(Dropout, ["0.5"])).toThrow(/probability/);
+    const bias: object = { bias: "no" };
+    for (const make of [
+      () => new Linear(2, 2, bias),
+      () => new Conv2d(1, 1, 3, bias),
+      () => new ConvTranspose2d(1, 1, 3, bias),
+      () => new LSTMCell(2, 2, bias),
+      () => new MultiheadAttention(4, 2, bias),
+      () => new FeedForward(4, 8, bias),
+    ])
+      expect(make).toThrow(/bias must be true or false, got "no"/);
+    const std: object = { std: "x" };
+    expect(() => new LearnedPositions(4, 2, std)).toThrow(/LearnedPositions: std must be a number/);
+    const low: object = { low: "a" };
+    expect(() => init.uniform([2], low)).toThrow(/init.uniform: low must be a number/);
+    expect(() => init.orthogonal([2, 2], { dtype: "i32" })).toThrow(/dtype must be one of floats, got i32/);
+    expect(() => Reflect.construct(MixtureOfExperts, [4, 8])).toThrow(/MixtureOfExperts: count is missing/);
+    expect(() => Reflect.apply(parameterGroups, null, [new Linear(2, 2), [null]])).toThrow(
+      /rule 0 must be an object/,
+    );
     const slope: object = { negativeSlope: "steep" };
     expect(() => new LeakyReLU(slope)).toThrow(/negativeSlope must be a number/);
   });

@@ -1,5 +1,5 @@
 import { cpu } from "@nf/backend-cpu";
-import { tensor, use } from "@nf/core";
+import { tensor, use, zeros } from "@nf/core";
 import { beforeAll, expect, it } from "vitest";
 import {
   BCELoss,
@@ -8,6 +8,7 @@ import {
   HuberLoss,
   L1Loss,
   MSELoss,
+  MultiMarginLoss,
   NLLLoss,
 } from "../src/index.ts";
 
@@ -75,4 +76,11 @@ it("options that a loss does not have", () => {
   expect(build(CrossEntropyLoss, { weight: [1, 2] })).toThrow(/expected a tensor, got an array/);
   const reduction: object = { reduction: "median" };
   expect(() => new L1Loss(reduction)).toThrow(/L1Loss: reduction must be one of/);
+});
+
+it("a weight of MultiMarginLoss has an element for each class", () => {
+  const loss = new MultiMarginLoss({ weight: tensor([1, 2]) });
+  expect(() => loss.forward(zeros([2, 5]), tensor([0, 1], { dtype: "i32" }))).toThrow(
+    /expected a weight of 5 classes/,
+  );
 });

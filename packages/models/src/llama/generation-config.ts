@@ -102,7 +102,7 @@ export function parseGenerationConfig(json: Fields | undefined): HfGenerationCon
   const sample = value("do_sample");
   if (sample !== undefined && typeof sample !== "boolean")
     problems.push(`do_sample must be true or false, got ${shown(sample)}.`);
-  const temperature = number("temperature", 0, Infinity);
+  const temperature = number("temperature", 0, Number.MAX_VALUE);
   const topK = number("top_k", 0, 2 ** 31 - 1, true);
   const topP = number("top_p", 0, 1);
   const minP = number("min_p", 0, 1);
@@ -133,7 +133,8 @@ export function parseGenerationConfig(json: Fields | undefined): HfGenerationCon
 
 /** A value for a message. The file comes from strangers, and may hold a megabyte of it. */
 function shown(value: unknown): string {
-  const text = JSON.stringify(value);
+  // JSON has no word for numbers that are not finite.
+  const text = typeof value === "number" ? String(value) : JSON.stringify(value);
   return text.length > 100 ? `${text.slice(0, 100)}…` : text;
 }
 

@@ -18,8 +18,9 @@ import {
   withGenerationDefaults,
 } from "./generation-config.ts";
 import { type HfLlamaConfig, parseLlamaConfig } from "./hf-config.ts";
+import { JOINED, joinRows, type LlamaWeight } from "./joined.ts";
 import { availableMemory, estimateMemory, type LlamaMemory, refuseTooLarge } from "./memory.ts";
-import { Llama, type LlamaWeight } from "./model.ts";
+import { Llama } from "./model.ts";
 import { Generation, type PieceDecoder } from "./text.ts";
 import { type LlamaWeightFormat, planWeights, readWeight } from "./weights.ts";
 
@@ -102,15 +103,19 @@ export async function readLlama(input: WeightFile, options: LoadLlamaOptions = {
 
   const total = plan.reduce((sum, { source }) => sum + source.bytes, 0);
   const weights = new Map<string, LlamaWeight>();
+  const joined = new Map<string, LlamaWeight>();
   let done = 0;
   try {
     for (const planned of plan) {
       weights.set(planned.name, await readWeight(file, planned, backend));
+      // At once, so that the memory that becomes free serves the next layer.
+      joinAfter(planned.name, weights, joined);
       done += planned.source.bytes;
       onProgress?.(done, total);
     }
   } catch (error) {
-    for (const weight of weights.values()) ("bytes" in weight ? weight.bytes : weight).dispose();
+    for (const weight of [...weights.values(), ...joined.values()])
+      ("bytes" in weight ? weight.bytes : weight).dispose();
     throw error;
   }
   const asked = format === "q8_0" || format === "q4_0";
@@ -118,11 +123,26 @@ export async function readLlama(input: WeightFile, options: LoadLlamaOptions = {
   return {
     ...parsed,
     generation,
-    model: new Llama(config, { weights }).eval(),
+    model: new Llama(config, { weights, joined }).eval(),
     memory,
     unquantized: unquantized.map(({ stored }) => stored),
     maxSequenceLength,
   };
+}
+
+/** Joins the matrices of a layer that meet the same input, once the last of them is there. */
+function joinAfter(name: string, weights: Map<string, LlamaWeight>, joined: Map<string, LlamaWeight>): void {
+  for (const [all, parts] of Object.entries(JOINED)) {
+    if (!name.endsWith(`.${parts.at(-1)}.weight`)) continue;
+    const layer = name.slice(0, -`${parts.at(-1)}.weight`.length);
+    const names = parts.map((part) => `${layer}${part}.weight`);
+    const rows = joinRows(names.map((one) => weights.get(one) as LlamaWeight));
+    if (rows === undefined) continue;
+    joined.set(`${layer}${all}`, rows.whole);
+    names.forEach((one, i) => {
+      weights.set(one, rows.parts[i] as LlamaWeight);
+    });
+  }
 }
 
 /** A model, its tokenizer and one cache: a text at a time. */

@@ -1,6 +1,7 @@
 import { type Backend, OutOfMemoryError, sizeOf } from "@nf/core";
 import { KVCache } from "./cache.ts";
 import type { LlamaConfig } from "./config.ts";
+import { JOINED } from "./joined.ts";
 import { type PlannedWeight, stagingBytes } from "./weights.ts";
 
 /** Bytes that a loaded model takes, as estimated before anything is read. */
@@ -34,7 +35,14 @@ export function estimateMemory(
     (format === "bf16" || format === "f16") && !matmulWeights.includes(format) ? 4 * sizeOf(shape) : 0,
   );
   const activations = 4 * (wide * row + 2 * vocabSize) + Math.max(0, ...widened);
-  const working = Math.max(activations, ...plan.map(stagingBytes));
+  // Matrices that are joined are there twice for a moment.
+  const joined = Object.values(JOINED).map((parts) =>
+    plan.reduce(
+      (sum, { name, bytes }) => sum + (parts.some((part) => name === `blocks.0.${part}.weight`) ? bytes : 0),
+      0,
+    ),
+  );
+  const working = Math.max(activations, ...joined, ...plan.map(stagingBytes));
   return { weights, cache, working, total: weights + cache + working };
 }
 

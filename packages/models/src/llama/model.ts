@@ -1,6 +1,7 @@
 import {
   add,
   assign,
+  type Backend,
   cast,
   checkOptions,
   dequantize,
@@ -31,14 +32,19 @@ import {
 import { init, Module } from "@nf/nn";
 import type { KVCache } from "./cache.ts";
 import type { LlamaConfig } from "./config.ts";
+import { joinedOf, joinFor, type LlamaWeight } from "./joined.ts";
 
-/** A weight as it is stored: values, or blocks of 8 or 4 bits. */
-export type LlamaWeight = Tensor | QuantizedTensor;
+export type { LlamaWeight } from "./joined.ts";
 
 /** Options of {@link Llama}. */
 export interface LlamaOptions {
   /** Weights by the names of {@link llamaTensors}, which the model takes over; default random ones. */
   readonly weights?: ReadonlyMap<string, LlamaWeight>;
+  /**
+   * Matrices whose rows some of the weights are, by the names of their layer (`blocks.0.attention.qkv`,
+   * `blocks.0.feedForward.gateUp`): with a cache, each is read in one product. The model takes them over; default none.
+   */
+  readonly joined?: ReadonlyMap<string, LlamaWeight>;
   /** Where random weights come from; default the generator that `manualSeed` seeds. */
   readonly generator?: Generator;
 }
@@ -75,13 +81,13 @@ export class Llama extends Module {
 
   constructor(config: LlamaConfig, options: LlamaOptions = {}) {
     super();
-    checkOptions("Llama", options, ["weights", "generator"]);
-    const { weights, generator } = options;
+    checkOptions("Llama", options, ["weights", "joined", "generator"]);
+    const { weights, joined, generator } = options;
     const { vocabSize, hiddenSize, layers } = config;
     const source: LlamaSource = weights === undefined ? blank : (name, shape) => taken(weights, name, shape);
     this.config = config;
     this.embedding = new Projection(source, "embedding", hiddenSize, vocabSize, false);
-    this.blocks = Array.from({ length: layers }, (_, layer) => new LlamaBlock(source, config, layer));
+    this.blocks = Array.from({ length: layers }, (_, layer) => new LlamaBlock(source, config, layer, joined));
     this.norm = vector(source, "norm", hiddenSize);
     this.head = config.tiedHead ? null : new Projection(source, "head", hiddenSize, vocabSize, false);
     if (weights === undefined) for (const module of this.modules()) module.resetParameters(generator);
@@ -112,6 +118,22 @@ export class Llama extends Module {
     return (this.head ?? this.embedding).forward(hidden);
   }
 
+  /** Weights that lay together are moved one by one, and each is read in a product of its own then. */
+  override async to(backend: Backend): Promise<this> {
+    await super.to(backend);
+    for (const { attention, feedForward } of this.blocks) {
+      joinedOf(attention)?.of([attention.q, attention.k, attention.v]);
+      joinedOf(feedForward)?.of([feedForward.gate, feedForward.up]);
+    }
+    return this;
+  }
+
+  override dispose(): void {
+    super.dispose();
+    for (const { attention, feedForward } of this.blocks)
+      for (const layer of [attention, feedForward]) joinedOf(layer)?.dispose();
+  }
+
   private run(tokens: Tensor, cache?: KVCache): Tensor {
     const { headDim, ropeBase, ropeScaling, normEps } = this.config;
     const count = tokens.shape[1] as number;
@@ -140,11 +162,12 @@ export class LlamaBlock extends Module {
   readonly feedForwardNorm: Tensor;
   private readonly eps: number;
 
-  constructor(source: LlamaSource, config: LlamaConfig, layer: number) {
+  constructor(source: LlamaSource, config: LlamaConfig, layer: number, joined?: LlamaOptions["joined"]) {
     super();
     const name = `blocks.${layer}`;
-    this.attention = new LlamaAttention(source, config, layer);
-    this.feedForward = new LlamaFeedForward(source, config, `${name}.feedForward`);
+    this.attention = new LlamaAttention(source, config, layer, joined?.get(`${name}.attention.qkv`));
+    const gateUp = joined?.get(`${name}.feedForward.gateUp`);
+    this.feedForward = new LlamaFeedForward(source, config, `${name}.feedForward`, gateUp);
     this.attentionNorm = vector(source, `${name}.attentionNorm`, config.hiddenSize);
     this.feedForwardNorm = vector(source, `${name}.feedForwardNorm`, config.hiddenSize);
     this.eps = config.normEps;
@@ -159,7 +182,8 @@ export class LlamaBlock extends Module {
   forward(x: Tensor, positions: LlamaPositions): Tensor {
     const { eps } = this;
     const h = add(x, this.attention.forward(rmsNorm(x, { weight: this.attentionNorm, eps }), positions));
-    return add(h, this.feedForward.forward(rmsNorm(h, { weight: this.feedForwardNorm, eps })));
+    const cached = positions.cache !== undefined;
+    return add(h, this.feedForward.forward(rmsNorm(h, { weight: this.feedForwardNorm, eps }), cached));
   }
 }
 
@@ -176,7 +200,7 @@ export class LlamaAttention extends Module {
   private readonly config: LlamaConfig;
   private readonly layer: number;
 
-  constructor(source: LlamaSource, config: LlamaConfig, layer: number) {
+  constructor(source: LlamaSource, config: LlamaConfig, layer: number, joined?: LlamaWeight) {
     super();
     const { hiddenSize, heads, kvHeads, headDim, biases } = config;
     const name = `blocks.${layer}.attention`;
@@ -184,6 +208,7 @@ export class LlamaAttention extends Module {
     this.k = new Projection(source, `${name}.k`, hiddenSize, kvHeads * headDim, biases.qkv);
     this.v = new Projection(source, `${name}.v`, hiddenSize, kvHeads * headDim, biases.qkv);
     this.out = new Projection(source, `${name}.out`, heads * headDim, hiddenSize, biases.out);
+    joinFor(this, joined);
     this.config = config;
     this.layer = layer;
   }
@@ -194,9 +219,12 @@ export class LlamaAttention extends Module {
     const [batch, count] = x.shape as [number, number, number];
     const window = this.config.windows[this.layer] ?? null;
     const turn = { tables, offset, interleaved };
-    const q = rope(split(this.q.forward(x), heads), turn); //          [batch, heads, positions, headDim]
-    let k = rope(split(this.k.forward(x), kvHeads), turn); //          [batch, kvHeads, positions, headDim]
-    let v = split(this.v.forward(x), kvHeads); //                      [batch, kvHeads, positions, headDim]
+    const maps = [this.q, this.k, this.v] as const;
+    const together = cache === undefined ? undefined : joinedOf(this)?.forward(x, maps);
+    const [qx, kx, vx] = (together ?? maps.map((map) => map.forward(x))) as [Tensor, Tensor, Tensor];
+    const q = rope(split(qx, heads), turn); //                         [batch, heads, positions, headDim]
+    let k = rope(split(kx, kvHeads), turn); //                         [batch, kvHeads, positions, headDim]
+    let v = split(vx, kvHeads); //                                     [batch, kvHeads, positions, headDim]
     if (cache !== undefined) [k, v] = cache.extend(this.layer, k, v, window); // [1, kvHeads, keys, headDim]
     const mask = window === null || count === 1 ? undefined : windowMask(masks, count, k, window);
     // One query, the newest, sees all keys that are there.
@@ -215,16 +243,21 @@ export class LlamaFeedForward extends Module {
   /** `[hiddenSize, intermediateSize]`. */
   readonly down: Projection;
 
-  constructor(source: LlamaSource, { hiddenSize, intermediateSize, biases }: LlamaConfig, name: string) {
+  constructor(source: LlamaSource, config: LlamaConfig, name: string, joined?: LlamaWeight) {
     super();
+    const { hiddenSize, intermediateSize, biases } = config;
     this.gate = new Projection(source, `${name}.gate`, hiddenSize, intermediateSize, biases.mlp);
     this.up = new Projection(source, `${name}.up`, hiddenSize, intermediateSize, biases.mlp);
     this.down = new Projection(source, `${name}.down`, intermediateSize, hiddenSize, biases.mlp);
+    joinFor(this, joined);
   }
 
-  /** `[…, hiddenSize]` to the same. */
-  forward(x: Tensor): Tensor {
-    return this.down.forward(mul(silu(this.gate.forward(x)), this.up.forward(x)));
+  /** `[…, hiddenSize]` to the same; `cached` where it goes on from a cache, and no gradient is recorded. */
+  forward(x: Tensor, cached = false): Tensor {
+    const maps = [this.gate, this.up] as const;
+    const together = cached ? joinedOf(this)?.forward(x, maps) : undefined;
+    const [gate, up] = (together ?? maps.map((map) => map.forward(x))) as [Tensor, Tensor];
+    return this.down.forward(mul(silu(gate), up));
   }
 }
 

@@ -7,15 +7,12 @@ export {
   transformerConfig,
   transformerParameters,
 } from "./config.ts";
-export { type ExpertGates, type ExpertRouting, MixtureOfExperts } from "./experts.ts";
 export {
   type DecoderState,
-  PositionalEncoding,
   TokenEmbedding,
   Transformer,
   TransformerDecoderLayer,
   TransformerEncoderLayer,
-  TransformerFeedForward,
   type TransformerLossOptions,
   type TransformerOptions,
   TransformerResidual,

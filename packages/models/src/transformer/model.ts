@@ -2,9 +2,7 @@ import {
   add,
   checkNumber,
   checkOptions,
-  concat,
   crossEntropy,
-  fromData,
   type Generator,
   indexSelect,
   linear,
@@ -19,17 +17,18 @@ import {
 import {
   Dropout,
   Embedding,
-  GELU,
+  type ExpertRouting,
+  FeedForward,
   init,
   type KeysValues,
   LayerNorm,
   Linear,
+  MixtureOfExperts,
   Module,
   MultiheadAttention,
-  ReLU,
+  SinusoidalPositions,
 } from "@nf/nn";
 import type { TransformerConfig } from "./config.ts";
-import { type ExpertRouting, MixtureOfExperts } from "./experts.ts";
 
 /** Options of {@link Transformer}. */
 export interface TransformerOptions {
@@ -85,7 +84,7 @@ export class Transformer extends Module {
   readonly sourceEmbedding: TokenEmbedding;
   /** The source's where `tiedEmbeddings`. */
   readonly targetEmbedding: TokenEmbedding;
-  readonly positions: PositionalEncoding;
+  readonly positions: SinusoidalPositions;
   readonly encoder: readonly TransformerEncoderLayer[];
   /** After the last encoder layer, or null. */
   readonly encoderNorm: LayerNorm | null;
@@ -105,7 +104,10 @@ export class Transformer extends Module {
     this.targetEmbedding = config.tiedEmbeddings
       ? this.sourceEmbedding
       : new TokenEmbedding(targetVocabSize, dModel, options);
-    this.positions = new PositionalEncoding(config.maxPositions, dModel, config.dropout, options);
+    this.positions = new SinusoidalPositions(config.maxPositions, dModel, {
+      ...options,
+      dropout: config.dropout,
+    });
     this.encoder = Array.from(
       { length: numEncoderLayers },
       () => new TransformerEncoderLayer(config, options),
@@ -253,42 +255,10 @@ export class TokenEmbedding extends Embedding {
   }
 }
 
-/** Adds waves to the embeddings: sin(p / 10000^(2i / dModel)) at the even places 2i of position p, the cosine at the odd ones. */
-export class PositionalEncoding extends Module {
-  /** `[maxPositions, dModel]`. */
-  readonly waves: Tensor;
-  readonly dropout: Dropout;
-
-  constructor(maxPositions: number, dModel: number, dropout: number, options: TransformerOptions = {}) {
-    super();
-    const table = sinusoids(maxPositions, dModel);
-    this.waves = this.registerBuffer("waves", fromData(table, [maxPositions, dModel]), { persistent: false });
-    this.dropout = new Dropout(dropout, options);
-  }
-
-  override resetParameters(): void {
-    const [maxPositions, dModel] = this.waves.shape as [number, number];
-    const { backend, dtype } = this.waves;
-    init.into(this.waves, (shape) => fromData(sinusoids(maxPositions, dModel), shape, { backend, dtype }));
-  }
-
-  /** `[batch, positions, dModel]`, the first at `offset`, to the same. */
-  forward(x: Tensor, offset = 0): Tensor {
-    const end = offset + (x.shape[1] as number);
-    const most = this.waves.shape[0] as number;
-    if (end > most) {
-      throw new ShapeError(
-        `Transformer: there are positions for ${most} tokens, got ${end}. Make maxPositions of the configuration larger, or cut the sequence.`,
-      );
-    }
-    return this.dropout.forward(add(x, slice(this.waves, [offset, end])));
-  }
-}
-
 /** Self-attention and feed-forward, each with a residual sum and a norm. */
 export class TransformerEncoderLayer extends Module {
   readonly selfAttention: MultiheadAttention;
-  readonly feedForward: TransformerFeedForward | MixtureOfExperts;
+  readonly feedForward: FeedForward | MixtureOfExperts;
   readonly residuals: readonly [TransformerResidual, TransformerResidual];
 
   constructor(config: TransformerConfig, options: TransformerOptions) {
@@ -300,10 +270,10 @@ export class TransformerEncoderLayer extends Module {
 
   /** `[batch, source, dModel]` to the same. */
   forward(x: Tensor, { sourceMask, balance }: Pass): Tensor {
-    const [attended, fed] = this.residuals;
+    const [attended, last] = this.residuals;
     const masks = keyMask(sourceMask);
     const y = attended.forward(x, (h) => this.selfAttention.forward(h, h, h, masks));
-    return fed.forward(y, (h) => this.feedForward.forward(h, { mask: sourceMask, balance }));
+    return last.forward(y, (h) => fed(this.feedForward, h, { mask: sourceMask, balance }));
   }
 }
 
@@ -311,7 +281,7 @@ export class TransformerEncoderLayer extends Module {
 export class TransformerDecoderLayer extends Module {
   readonly selfAttention: MultiheadAttention;
   readonly crossAttention: MultiheadAttention;
-  readonly feedForward: TransformerFeedForward | MixtureOfExperts;
+  readonly feedForward: FeedForward | MixtureOfExperts;
   readonly residuals: readonly [TransformerResidual, TransformerResidual, TransformerResidual];
 
   constructor(config: TransformerConfig, options: TransformerOptions) {
@@ -338,16 +308,15 @@ export class TransformerDecoderLayer extends Module {
     { sourceMask, targetMask, balance }: Pass,
     past?: KeysValues,
   ): { readonly x: Tensor; readonly self: KeysValues } {
-    const [attended, looked, fed] = this.residuals;
+    const [attended, looked, last] = this.residuals;
     const { selfAttention, crossAttention } = this;
     let self: KeysValues = cross;
     const y = attended.forward(x, (h) => {
-      const fresh = selfAttention.project(h, h);
-      self = past === undefined ? fresh : extended(past, fresh);
+      self = selfAttention.extend(past, h, h);
       return selfAttention.attend(h, self, { ...keyMask(targetMask), causal: true });
     });
     const z = looked.forward(y, (h) => crossAttention.attend(h, cross, keyMask(sourceMask)));
-    return { x: fed.forward(z, (h) => this.feedForward.forward(h, { mask: targetMask, balance })), self };
+    return { x: last.forward(z, (h) => fed(this.feedForward, h, { mask: targetMask, balance })), self };
   }
 }
 
@@ -375,25 +344,6 @@ export class TransformerResidual extends Module {
   }
 }
 
-/** linear2(activation(linear1(x))), the same at each position. */
-export class TransformerFeedForward extends Module {
-  readonly linear1: Linear;
-  readonly linear2: Linear;
-  readonly activation: ReLU | GELU;
-
-  constructor({ dModel, dimFeedforward, activation }: TransformerConfig, options: TransformerOptions) {
-    super();
-    this.linear1 = new Linear(dModel, dimFeedforward, options);
-    this.linear2 = new Linear(dimFeedforward, dModel, options);
-    this.activation = activation === "relu" ? new ReLU() : new GELU();
-  }
-
-  /** `[batch, positions, dModel]` to the same. */
-  forward(x: Tensor, _routing?: ExpertRouting): Tensor {
-    return this.linear2.forward(this.activation.forward(this.linear1.forward(x)));
-  }
-}
-
 function attention(config: TransformerConfig, options: TransformerOptions): MultiheadAttention {
   return new MultiheadAttention(config.dModel, config.nhead, {
     ...options,
@@ -401,35 +351,20 @@ function attention(config: TransformerConfig, options: TransformerOptions): Mult
   });
 }
 
-function feedForward(
-  config: TransformerConfig,
-  options: TransformerOptions,
-): TransformerFeedForward | MixtureOfExperts {
-  const { experts } = config;
-  return experts === null
-    ? new TransformerFeedForward(config, options)
-    : new MixtureOfExperts({ ...config, experts }, options);
+/** The feed-forward of a layer, which experts take note of. */
+function fed(layer: FeedForward | MixtureOfExperts, x: Tensor, routing: ExpertRouting): Tensor {
+  return layer instanceof MixtureOfExperts ? layer.forward(x, routing) : layer.forward(x as Tensor<never>);
+}
+
+function feedForward(config: TransformerConfig, options: TransformerOptions): FeedForward | MixtureOfExperts {
+  const { dModel, dimFeedforward, activation, experts } = config;
+  if (experts === null) return new FeedForward(dModel, dimFeedforward, { ...options, activation });
+  const { count, topK } = experts;
+  return new MixtureOfExperts(dModel, dimFeedforward, { ...options, activation, count, topK });
 }
 
 function keyMask(mask: Tensor | undefined): { readonly keyMask?: Tensor } {
   return mask === undefined ? {} : { keyMask: mask };
-}
-
-/** Keys and values with more behind them. */
-function extended(past: KeysValues, fresh: KeysValues): KeysValues {
-  const join = (before: Tensor, after: Tensor): Tensor => concat([before, after], 2);
-  return { keys: join(past.keys, fresh.keys), values: join(past.values, fresh.values) };
-}
-
-function sinusoids(maxPositions: number, dModel: number): Float32Array {
-  const table = new Float32Array(maxPositions * dModel);
-  for (let position = 0; position < maxPositions; position++) {
-    for (let i = 0; i < dModel; i++) {
-      const angle = position / 10000 ** ((i - (i % 2)) / dModel);
-      table[position * dModel + i] = i % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
-    }
-  }
-  return table;
 }
 
 function checkTokens(name: string, tokens: Tensor): void {

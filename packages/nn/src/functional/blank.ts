@@ -1,4 +1,4 @@
-import { type DType, OptionError, type Tensor } from "@nf/core";
+import { type DType, Generator, OptionError, type Tensor } from "@nf/core";
 import { Module } from "../module/module.ts";
 import { isPlainObject } from "../module/slots.ts";
 
@@ -28,22 +28,36 @@ export interface HolePlace {
   readonly hole: Hole;
 }
 
+/** Where a module keeps a generator of its own. */
+export interface GeneratorPlace {
+  readonly holder: object;
+  readonly key: string;
+  readonly own: Generator;
+}
+
+/** A model without values. */
+export interface Blank<M extends Module> {
+  readonly blank: M;
+  readonly places: readonly HolePlace[];
+  readonly generators: readonly GeneratorPlace[];
+}
+
 /** A copy of a model with a hole in the place of each parameter and buffer. */
-export function blankOf<M extends Module>(
-  model: M,
-): { readonly blank: M; readonly places: readonly HolePlace[] } {
+export function blankOf<M extends Module>(model: M): Blank<M> {
   const holes = new Map<unknown, Hole>();
   for (const { name, role, value } of model.places()) {
     if (!holes.has(value)) holes.set(value, new Hole(name, role, value));
   }
   const places: HolePlace[] = [];
+  const generators: GeneratorPlace[] = [];
   const blank = copyModel(model, (value, holder, key) => {
+    if (value instanceof Generator) generators.push({ holder, key, own: value });
     const hole = holes.get(value);
     if (hole === undefined) return value;
     places.push({ holder, key, hole });
     return hole;
   });
-  return { blank, places };
+  return { blank, places, generators };
 }
 
 /** What to put into a copy in the place of a value that is no module and no container. */

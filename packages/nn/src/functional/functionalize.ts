@@ -2,7 +2,8 @@ import {
   checkOptions,
   clone,
   detach,
-  type Generator,
+  Generator,
+  generator,
   noGrad,
   OptionError,
   parameter,
@@ -14,13 +15,16 @@ import {
 import { show } from "../check.ts";
 import { Module } from "../module/module.ts";
 import { fillSlot } from "../module/slots.ts";
-import { blankOf, copyModel, explainPrivate, Hole, type HolePlace } from "./blank.ts";
+import { blankOf, copyModel, explainPrivate, type GeneratorPlace, Hole, type HolePlace } from "./blank.ts";
 
 /** Parameters by dotted name: a tree that `valueAndGrad` and pure optimisers take. */
 export type Params = Readonly<Record<string, Tensor>>;
 
 /** Buffers by dotted name: running statistics and the like. */
 export type State = Readonly<Record<string, Tensor>>;
+
+/** What random numbers follow from, as `generator.next()` gives: a new one for each call that shall draw anew. */
+export type Key = readonly [number, number];
 
 /** The values of a model. */
 export interface Variables {
@@ -36,10 +40,10 @@ export interface ApplyOptions<M extends Module = Module> {
   /** Whether layers such as Dropout behave as in training; default false. */
   readonly training?: boolean;
   /**
-   * Where random numbers come from; default the generator that `manualSeed` seeds. It moves on as it is used. A layer
-   * that was given a generator of its own keeps to that.
+   * Where all random numbers of the call come from: the same key gives the same bits. Without it they come from the
+   * generators that layers were given, or the one that `manualSeed` seeds, and those move on.
    */
-  readonly generator?: Generator;
+  readonly key?: Key;
   /** Further arguments of `forward`, for models that take several. */
   readonly moreInputs?: RestOf<Inputs<M>>;
 }
@@ -56,15 +60,17 @@ export interface Functional<M extends Module> extends Variables {
 export class Structure<M extends Module = Module> {
   private readonly blank: M;
   private readonly places: readonly HolePlace[];
+  private readonly generators: readonly GeneratorPlace[];
   private readonly holes: readonly Hole[];
   /** Names of classes that cannot make initial values for what they hold. */
   private readonly notResettable: readonly string[];
 
   /** @internal */
   constructor(model: M) {
-    const { blank, places } = blankOf(model);
+    const { blank, places, generators } = blankOf(model);
     this.blank = blank.train(false);
     this.places = places;
+    this.generators = generators;
     this.holes = [...new Set(places.map(({ hole }) => hole))];
     const owners = model.places().map(({ module }) => module);
     const silent = owners.filter((module) => module.resetParameters === Module.prototype.resetParameters);
@@ -72,12 +78,13 @@ export class Structure<M extends Module = Module> {
   }
 
   /**
-   * Fresh initial values, from each module's `resetParameters`.
+   * Fresh initial values, from each module's `resetParameters`; a module comes after its children.
    *
-   * @param generator where they come from; default the generator that `manualSeed` seeds.
-   * @throws OptionError if a class in the model has parameters or buffers but no `resetParameters`.
+   * @param key what they follow from; default the next key of the generator that `manualSeed` seeds.
+   * @throws OptionError for what is no key, and if a class in the model has parameters or buffers but no `resetParameters`.
    */
-  init(generator?: Generator): Variables {
+  init(key?: Key): Variables {
+    const source = generatorOf("Structure.init", key ?? generator().next());
     if (this.notResettable.length > 0) {
       throw new OptionError(
         `Structure.init: ${this.notResettable.join(", ")} has parameters or buffers, but no resetParameters(generator) that ` +
@@ -87,7 +94,7 @@ export class Structure<M extends Module = Module> {
     const values = new Map<string, Tensor>();
     for (const { name, shape, dtype } of this.holes) values.set(name, zeros(shape, { dtype }).keep());
     this.filled(values, () => {
-      for (const module of this.blank.modules()) module.resetParameters(generator);
+      for (const module of bottomUp(this.blank)) module.resetParameters(source);
     });
     return this.split(values);
   }
@@ -104,8 +111,9 @@ export class Structure<M extends Module = Module> {
     input: Inputs<M>[0],
     options: ApplyOptions<M> = {},
   ): [output: ReturnType<M["forward"]>, state: State] {
-    checkOptions("Structure.apply", options, ["training", "generator", "moreInputs"]);
-    const { training = false, generator, moreInputs = [] } = options;
+    checkOptions("Structure.apply", options, ["training", "key", "moreInputs"]);
+    const { training = false, key, moreInputs = [] } = options;
+    const source = key === undefined ? undefined : generatorOf("Structure.apply", key);
     const values = this.check(variables);
     // Layers write into their buffers when they train: into copies, so that the caller's stay as they were.
     if (training) {
@@ -116,7 +124,7 @@ export class Structure<M extends Module = Module> {
     if (this.blank.training !== training) this.blank.train(training);
     const run = (): unknown =>
       this.filled(values, () => Reflect.apply(this.blank.forward, this.blank, [input, ...moreInputs]));
-    const output = generator === undefined ? run() : withGenerator(generator, run);
+    const output = source === undefined ? run() : this.drawingFrom(source, run);
     return [output as ReturnType<M["forward"]>, this.split(values).state];
   }
 
@@ -138,6 +146,16 @@ export class Structure<M extends Module = Module> {
       throw explainPrivate(error);
     } finally {
       for (const { holder, key, hole } of this.places) fillSlot({ holder, key }, hole);
+    }
+  }
+
+  /** Runs `fn` with one generator for all that it draws. */
+  private drawingFrom<T>(source: Generator, fn: () => T): T {
+    for (const place of this.generators) fillSlot(place, source);
+    try {
+      return withGenerator(source, fn);
+    } finally {
+      for (const place of this.generators) fillSlot(place, place.own);
     }
   }
 
@@ -170,6 +188,25 @@ export class Structure<M extends Module = Module> {
     if (unknown.length > 0) throw new OptionError(`Structure: the model has no ${unknown.join(", ")}.`);
     return values;
   }
+}
+
+/** A module and all below it, each once and behind its children: what a module gives to a child's tensors holds. */
+function bottomUp(module: Module, seen = new Set<Module>()): Set<Module> {
+  for (const child of module.children()) if (!seen.has(child)) bottomUp(child, seen);
+  return seen.add(module);
+}
+
+/** The generator that begins with a key. */
+function generatorOf(caller: string, key: Key): Generator {
+  const isKey = Array.isArray(key) && key.length === 2 && key.every((word) => Number.isInteger(word));
+  if (!isKey) {
+    throw new OptionError(
+      `${caller}: key must be two whole numbers, as new Generator(seed).next() gives, got ${show(key)}.`,
+    );
+  }
+  const source = new Generator(0);
+  source.setState({ key, counter: 0 });
+  return source;
 }
 
 function copyOf(value: Tensor): Tensor {

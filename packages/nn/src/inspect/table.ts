@@ -1,24 +1,33 @@
 import type { Inspection, InspectRow } from "./inspect.ts";
 
+/** Columns of text, and after them columns of numbers. */
 const HEADERS = ["Layer (Type)", "Input", "Output", "Param #"] as const;
+const FIRST_NUMBER = 3;
 const GAP = "  ";
 
 /** The text of an inspection: columns, tree lines, totals. */
 export function renderTable(inspection: Inspection): string {
   const { rows, parameters, trainable, buffers, bytes } = inspection;
+  const [root] = rows;
+  const extra = [
+    ...(root?.flops === undefined ? [] : [{ header: "FLOPs", of: (row: InspectRow) => row.flops }]),
+    ...(root?.bytes === undefined ? [] : [{ header: "Bytes moved", of: (row: InspectRow) => row.bytes }]),
+  ];
+  const headers = [...HEADERS, ...extra.map(({ header }) => header)];
   const cells = rows.map((row, index) => [
     `${treeLines(rows, index)}${title(row)}`,
     shapes(row.inputs),
     shapes(row.outputs),
     count(row.parameters),
+    ...extra.map(({ of }) => count(of(row) ?? 0)),
   ]);
-  const widths = HEADERS.map((header, column) =>
-    Math.max(...[HEADERS, ...cells].map((row) => (row[column] ?? "").length), header.length),
+  const widths = headers.map((header, column) =>
+    Math.max(...cells.map((row) => (row[column] ?? "").length), header.length),
   );
   const line = (row: readonly string[]): string =>
     row
       .map((cell, column) =>
-        column === 3 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+        column >= FIRST_NUMBER ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
       )
       .join(GAP)
       .trimEnd();
@@ -30,7 +39,7 @@ export function renderTable(inspection: Inspection): string {
     ...(buffers === 0 ? [] : [`Buffer elements: ${count(buffers)}`]),
     `Size: ${size(bytes)}`,
   ];
-  return [line(HEADERS), rule, ...cells.map(line), rule, ...totals].join("\n");
+  return [line(headers), rule, ...cells.map(line), rule, ...totals].join("\n");
 }
 
 function title({ name, type }: InspectRow): string {

@@ -5,7 +5,6 @@ import {
   gelu,
   leakyRelu,
   logSoftmax,
-  OptionError,
   relu,
   type SoftmaxOptions,
   sigmoid,
@@ -14,6 +13,7 @@ import {
   type Tensor,
   tanh,
 } from "@nf/core";
+import { axisOf } from "./axis.ts";
 import { Layer, type Same } from "./layer.ts";
 
 /** The input itself; keeps a place in a `sequential`. */
@@ -107,7 +107,7 @@ export class Softmax extends Layer<unknown, Same> {
 
   constructor(options: SoftmaxOptions = {}) {
     super();
-    this.axis = axisOf("Softmax", options);
+    this.axis = axisOf("Softmax", options, -1);
   }
 
   override forward<K>(input: Tensor<K>): Tensor<K> {
@@ -125,7 +125,7 @@ export class LogSoftmax extends Layer<unknown, Same> {
 
   constructor(options: SoftmaxOptions = {}) {
     super();
-    this.axis = axisOf("LogSoftmax", options);
+    this.axis = axisOf("LogSoftmax", options, -1);
   }
 
   override forward<K>(input: Tensor<K>): Tensor<K> {
@@ -135,12 +135,4 @@ export class LogSoftmax extends Layer<unknown, Same> {
   protected override describe(): string {
     return `{ axis: ${this.axis} }`;
   }
-}
-
-function axisOf(layer: string, options: SoftmaxOptions): number {
-  checkOptions(layer, options, ["axis"]);
-  const { axis = -1 } = options;
-  if (!Number.isInteger(axis))
-    throw new OptionError(`${layer}: axis must be a whole number, got ${String(axis)}.`);
-  return axis;
 }

@@ -14,7 +14,7 @@ import {
   type Tensor,
   zeros,
 } from "@nf/core";
-import { checkSpatial, compact, type PerDimension, perDimension } from "../check.ts";
+import { checkSpatial, compact, flag, type PerDimension, perDimension } from "../check.ts";
 import { Layer } from "./layer.ts";
 import { resetWeights } from "./reset.ts";
 
@@ -59,15 +59,8 @@ export abstract class Conv<N extends 1 | 2 | 3, I extends number, O extends numb
     checkOptions(layer, options, OPTIONS);
     checkInteger(layer, "inChannels", inChannels, 1);
     checkInteger(layer, "outChannels", outChannels, 1);
-    const {
-      stride = 1,
-      padding = 0,
-      dilation = 1,
-      groups = 1,
-      bias = true,
-      generator,
-      dtype = "f32",
-    } = options;
+    const { stride = 1, padding = 0, dilation = 1, groups = 1, generator, dtype = "f32" } = options;
+    const bias = flag(layer, "bias", options.bias, true);
     checkInteger(layer, "groups", groups, 1);
     if (inChannels % groups !== 0 || outChannels % groups !== 0) {
       throw new OptionError(
@@ -157,6 +150,15 @@ export class Conv1d<const I extends number = number, const O extends number = nu
  * Convolution over images (cross-correlation, as everywhere in deep learning): `[batch, inChannels, height, width]` to
  * `[batch, outChannels, height', width']` with `height' = floor((height + 2 padding - dilation (kernel - 1) - 1) /
  * stride) + 1`. Weight and bias start uniform over ±1 / sqrt(inChannels / groups * kernel area), as in PyTorch.
+ *
+ * With as many groups as input channels it is a depthwise convolution: each channel has kernels of its own.
+ *
+ * @example
+ * ```ts no-run
+ * import { Conv2d, sequential } from "@nf/nn";
+ *
+ * const separable = sequential(new Conv2d(32, 32, 3, { padding: 1, groups: 32 }), new Conv2d(32, 64, 1));
+ * ```
  */
 export class Conv2d<const I extends number = number, const O extends number = number> extends Conv<2, I, O> {
   constructor(inChannels: I, outChannels: O, kernelSize: PerDimension, options: ConvLayerOptions = {}) {

@@ -1,18 +1,17 @@
 import {
-  checkInteger,
   checkNumber,
   checkOptions,
   type DType,
   layerNorm,
-  OptionError,
   ones,
   parameter,
   type Tensor,
   zeros,
 } from "@nf/core";
-import { checkInput, show } from "../check.ts";
+import { checkInput } from "../check.ts";
 import { fill } from "./fill.ts";
 import { Layer, type Same } from "./layer.ts";
+import { checkShape } from "./normalized-shape.ts";
 
 /** Options of {@link LayerNorm}. */
 export interface LayerNormOptions {
@@ -43,14 +42,8 @@ export class LayerNorm extends Layer<unknown, Same> {
     super();
     checkOptions("LayerNorm", options, ["eps", "elementwiseAffine", "bias", "dtype"]);
     const { eps = 1e-5, elementwiseAffine = true, bias = true, dtype = "f32" } = options;
-    const shape = typeof normalizedShape === "number" ? [normalizedShape] : normalizedShape;
-    if (!Array.isArray(shape) || shape.length === 0) {
-      throw new OptionError(
-        `LayerNorm: normalizedShape must be a size or a list of sizes, got ${show(normalizedShape)}.`,
-      );
-    }
-    for (const size of shape) checkInteger("LayerNorm", "normalizedShape", size, 1);
-    this.normalizedShape = [...shape];
+    const shape = checkShape("LayerNorm", normalizedShape);
+    this.normalizedShape = shape;
     this.eps = checkNumber("LayerNorm", "eps", eps, 0, Number.MAX_VALUE);
     this.weight = elementwiseAffine ? parameter(ones(shape, { dtype })) : null;
     this.bias = elementwiseAffine && bias ? parameter(zeros(shape, { dtype })) : null;

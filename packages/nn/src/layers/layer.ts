@@ -2,10 +2,22 @@ import type { Flat, Spatial, Tensor, Tokens } from "@nf/core";
 import { Module } from "../module/module.ts";
 
 declare const same: unique symbol;
+declare const features: unique symbol;
+declare const fromFlat: unique symbol;
 
 /** Output kind of a layer that passes its input's kind on, such as ReLU. Exists only at compile time. */
 export interface Same {
   readonly [same]: never;
+}
+
+/** Output kind of a layer that leaves one feature of each channel: `Flat<C>` after `Spatial<N, C>`. Exists only at compile time. */
+export interface ChannelFeatures {
+  readonly [features]: never;
+}
+
+/** Output kind of a layer that gives `K` where features come in, and where others come what is not known. Exists only at compile time. */
+export interface FromFlat<K> {
+  readonly [fromFlat]: K;
 }
 
 /**
@@ -44,30 +56,76 @@ export interface Mismatch<Message extends string> {
   readonly mismatch: Message;
 }
 
-/** A kind in words. */
-type Name<K> =
-  K extends Spatial<infer N, infer C>
-    ? `Spatial<${N}, ${C}>`
-    : K extends Flat<infer F>
-      ? `Flat<${F}>`
-      : K extends Tokens
-        ? "Tokens"
+/** A size in words. */
+type Size<N extends number> = number extends N ? "number" : `${N}`;
+
+/** A kind in words; a layer that takes two kinds names both. */
+type Name<K> = [K] extends [Spatial<infer N, infer C>]
+  ? `Spatial<${Size<N>}, ${Size<C>}>`
+  : [K] extends [Flat<infer F>]
+    ? `Flat<${Size<F>}>`
+    : [K] extends [Tokens]
+      ? "Tokens"
+      : [K] extends [Flat | Spatial<number>]
+        ? `${Name<Extract<K, Flat>>} or ${Name<Extract<K, Spatial<number>>>}`
         : "another kind";
 
-/** Kinds fit when one is a special case of the other; `unknown` fits all. */
-type Fits<Given, Taken> = [Given] extends [Taken] ? true : [Taken] extends [Given] ? true : false;
+/** The more special of two sizes, or `never` where they differ. */
+type Meet<A, B> = [A] extends [B] ? A : [B] extends [A] ? B : never;
 
-/** The more special of two kinds that fit. */
-type Narrower<Given, Taken> = [Taken] extends [Given] ? Taken : Given;
+/** The more special of two kinds, taken by size where each knows what the other does not; `never` where they do not fit. */
+type MeetKinds<Given, Taken> = [Given] extends [Taken]
+  ? Given
+  : [Taken] extends [Given]
+    ? Taken
+    : [Given, Taken] extends [Spatial<infer GN, infer GC>, Spatial<infer TN, infer TC>]
+      ? [Meet<GN, TN>] extends [never]
+        ? never
+        : [Meet<GC, TC>] extends [never]
+          ? never
+          : Spatial<Meet<GN, TN>, Meet<GC, TC>>
+      : never;
+
+/** What is left of the kinds that may come (one, or several) where a layer takes one or several. */
+type Narrower<Given, Taken> = [Taken] extends [never]
+  ? Given
+  : Given extends unknown
+    ? Taken extends unknown
+      ? MeetKinds<Given, Taken>
+      : never
+    : never;
+
+/** Kinds fit when one is a special case of the other; `unknown` fits all. */
+type Fits<Given, Taken> = [Narrower<Given, Taken>] extends [never] ? false : true;
 
 /** Kind after a layer that met `Given`. */
-type After<Given, L> = GivenBy<L> extends Same ? Narrower<Given, TakenBy<L>> : GivenBy<L>;
+type After<Given, L> =
+  GivenBy<L> extends Same
+    ? Narrower<Given, TakenBy<L>>
+    : GivenBy<L> extends ChannelFeatures
+      ? Features<Narrower<Given, TakenBy<L>>>
+      : GivenBy<L> extends FromFlat<infer K>
+        ? [Given] extends [Flat]
+          ? K
+          : unknown
+        : GivenBy<L>;
+
+/** One feature a channel. */
+type Features<K> = [K] extends [Spatial<number, infer C>] ? Flat<C> : Flat;
 
 type Explain<
   Given,
   L,
   Position extends number,
 > = Mismatch<`layer ${Position} takes ${Name<TakenBy<L>>}, but the layer before it gives ${Name<Given>}`>;
+
+/** What a layer around which there is a way must also be: nothing more, or a {@link Mismatch} if it changes the kind. */
+export type SameKind<L> =
+  GivenBy<L> extends Same
+    ? unknown
+    : Fits<GivenBy<L>, TakenBy<L>> extends true
+      ? unknown
+      : Mismatch<`its block takes ${Name<TakenBy<L>>} and gives ${Name<GivenBy<L>>}, which cannot be added`>;
 
 /** The layers, with a {@link Mismatch} for each that does not fit the one before. Recursive in the tail position. */
 export type Chain<

@@ -10,7 +10,7 @@ import {
   type Tensor,
   zeros,
 } from "@nf/core";
-import { checkInput, shapeText } from "../check.ts";
+import { checkInput, flag, shapeText } from "../check.ts";
 import { Layer } from "./layer.ts";
 import { resetWeights } from "./reset.ts";
 
@@ -44,7 +44,8 @@ export class Linear<const I extends number = number, const O extends number = nu
     checkOptions("Linear", options, ["bias", "generator", "dtype"]);
     checkInteger("Linear", "inFeatures", inFeatures, 1);
     checkInteger("Linear", "outFeatures", outFeatures, 1);
-    const { bias = true, generator, dtype = "f32" } = options;
+    const { generator, dtype = "f32" } = options;
+    const bias = flag("Linear", "bias", options.bias, true);
     this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
     this.weight = parameter(zeros([outFeatures, inFeatures], { dtype }));

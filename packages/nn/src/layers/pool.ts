@@ -2,10 +2,12 @@ import {
   type AvgPoolOptions,
   avgPool1d,
   avgPool2d,
+  avgPool3d,
   checkOptions,
   type MaxPoolOptions,
   maxPool1d,
   maxPool2d,
+  maxPool3d,
   type Spatial,
   type Tensor,
 } from "@nf/core";
@@ -22,7 +24,7 @@ const MAX_OPTIONS = ["stride", "padding", "dilation", "ceilMode"] as const;
 const AVG_OPTIONS = ["stride", "padding", "ceilMode", "countIncludePad"] as const;
 
 /** What the pooling layers share: windows over `N` spatial dimensions; channels stay. */
-abstract class Pool<N extends 1 | 2> extends Layer<Spatial<N>, Same> {
+abstract class Pool<N extends 1 | 2 | 3> extends Layer<Spatial<N>, Same> {
   readonly kernelSize: readonly number[];
   readonly stride: readonly number[];
   readonly padding: readonly number[];
@@ -85,6 +87,23 @@ export class MaxPool2d extends Pool<2> {
   }
 }
 
+/** Greatest element of each window of a volume: `[batch, channels, depth, height, width]` to `[…, depth', height', width']`. */
+export class MaxPool3d extends Pool<3> {
+  readonly dilation: readonly number[];
+
+  constructor(kernelSize: PerDimension, options: MaxPoolLayerOptions = {}) {
+    checkOptions("MaxPool3d", options, MAX_OPTIONS);
+    super("MaxPool3d", 3, kernelSize, options);
+    this.dilation = perDimension("MaxPool3d", "dilation", options.dilation ?? 1, 3, 1);
+  }
+
+  override forward<C extends number>(input: Tensor<Spatial<3, C>>): Tensor<Spatial<3, C>> {
+    const { kernelSize, stride, padding, dilation, ceilMode } = this;
+    checkSpatial(this, input, 3);
+    return maxPool3d(input, { kernelSize, stride, padding, dilation, ceilMode });
+  }
+}
+
 /** Mean of each window of a signal: `[batch, channels, length]` to `[batch, channels, length']`. */
 export class AvgPool1d extends Pool<1> {
   readonly countIncludePad: boolean;
@@ -116,5 +135,22 @@ export class AvgPool2d extends Pool<2> {
     const { kernelSize, stride, padding, ceilMode, countIncludePad } = this;
     checkSpatial(this, input, 2);
     return avgPool2d(input, { kernelSize, stride, padding, ceilMode, countIncludePad });
+  }
+}
+
+/** Mean of each window of a volume: `[batch, channels, depth, height, width]` to `[…, depth', height', width']`. */
+export class AvgPool3d extends Pool<3> {
+  readonly countIncludePad: boolean;
+
+  constructor(kernelSize: PerDimension, options: AvgPoolLayerOptions = {}) {
+    checkOptions("AvgPool3d", options, AVG_OPTIONS);
+    super("AvgPool3d", 3, kernelSize, options);
+    this.countIncludePad = options.countIncludePad ?? true;
+  }
+
+  override forward<C extends number>(input: Tensor<Spatial<3, C>>): Tensor<Spatial<3, C>> {
+    const { kernelSize, stride, padding, ceilMode, countIncludePad } = this;
+    checkSpatial(this, input, 3);
+    return avgPool3d(input, { kernelSize, stride, padding, ceilMode, countIncludePad });
   }
 }

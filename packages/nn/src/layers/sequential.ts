@@ -2,6 +2,7 @@ import { OptionError, ShapeError, type Tensor } from "@nf/core";
 import { show } from "../check.ts";
 import { Module } from "../module/module.ts";
 import type { Slot } from "../module/slots.ts";
+import { checkName } from "./child-names.ts";
 import {
   type ChainGives,
   type ChainResult,
@@ -11,23 +12,48 @@ import {
   type LayerLike,
 } from "./layer.ts";
 
+/** A layer and the name that its parameters stand under. */
+export type NamedLayer = readonly [name: string, layer: LayerLike];
+
+/** The layers of entries, some of which have names. */
+export type LayersOf<E extends readonly (LayerLike | NamedLayer)[]> = {
+  readonly [P in keyof E]: E[P] extends readonly [string, infer M extends LayerLike]
+    ? M
+    : E[P] extends LayerLike
+      ? E[P]
+      : never;
+};
+
 /** Layers one after the other. Make one with {@link sequential}, which checks that they fit. */
 export class Sequential<const L extends readonly LayerLike[] = readonly LayerLike[]> extends Layer<
   ChainTakes<L>,
   ChainGives<L>
 > {
-  /** The layers in order. Their parameters are named by position, as in PyTorch: `0.weight`. */
+  /** The layers in order. Their parameters are named by position, as in PyTorch (`0.weight`), or as {@link names} say. */
   readonly layers: L;
+  /** Name of each layer. */
+  readonly names: readonly string[];
 
-  /** @throws OptionError for a layer that is no module. */
-  constructor(...layers: L) {
+  /**
+   * @param layers layers, or pairs of a name and a layer.
+   * @throws OptionError for a layer that is no module, and for a name that is empty, has a dot in it or comes twice.
+   */
+  constructor(...layers: { readonly [P in keyof L]: L[P] | readonly [string, L[P]] }) {
     super();
-    for (const [position, layer] of layers.entries()) {
-      if (layer instanceof Module) continue;
-      const advice = Array.isArray(layer) ? " Spread it: sequential(...layers)." : "";
-      throw new OptionError(`sequential: layer ${position} must be a module, got ${show(layer)}.${advice}`);
-    }
-    this.layers = layers;
+    const names: string[] = [];
+    const modules = layers.map((entry, position) => {
+      const named = Array.isArray(entry) && entry.length === 2 && typeof entry[0] === "string";
+      const [name, layer]: readonly unknown[] = named ? entry : [String(position), entry];
+      if (!(layer instanceof Module)) {
+        const advice = Array.isArray(layer) ? " Spread it: sequential(...layers)." : "";
+        throw new OptionError(`sequential: layer ${position} must be a module, got ${show(layer)}.${advice}`);
+      }
+      checkName("sequential", name as string, names);
+      names.push(name as string);
+      return layer;
+    });
+    this.layers = modules as readonly unknown[] as L;
+    this.names = names;
   }
 
   /** Number of layers. */
@@ -44,7 +70,7 @@ export class Sequential<const L extends readonly LayerLike[] = readonly LayerLik
       } catch (error) {
         // Which of several equal layers it was is what the reader wants to know first.
         if (error instanceof ShapeError)
-          throw new ShapeError(`layer ${position} of sequential: ${error.message}`);
+          throw new ShapeError(`layer ${this.names[position]} of ${this.place}: ${error.message}`);
         throw error;
       }
     }
@@ -53,7 +79,15 @@ export class Sequential<const L extends readonly LayerLike[] = readonly LayerLik
 
   /** @internal */
   override slots(): readonly Slot<Module>[] {
-    return super.slots().map((slot) => ({ ...slot, name: slot.name.replace(/^layers\./, "") }));
+    return super.slots().map((slot) => {
+      const position = /^layers\.(\d+)$/.exec(slot.name)?.[1];
+      return position === undefined ? slot : { ...slot, name: this.names[Number(position)] ?? position };
+    });
+  }
+
+  /** What messages call it. */
+  protected get place(): string {
+    return "sequential";
   }
 }
 
@@ -67,10 +101,12 @@ export class Sequential<const L extends readonly LayerLike[] = readonly LayerLik
  * import { Conv2d, Flatten, Linear, MaxPool2d, ReLU, sequential } from "@nf/nn";
  *
  * const model = sequential(new Conv2d(1, 6, 5), new ReLU(), new MaxPool2d(2), new Flatten(), new Linear(864, 10));
+ * const named = sequential(["hidden", new Linear(784, 32)], ["relu", new ReLU()], ["out", new Linear(32, 10)]);
+ * console.log(Object.keys(named.stateDict())); // hidden.weight, hidden.bias, out.weight, out.bias
  * ```
  */
-export function sequential<const L extends readonly LayerLike[]>(
-  ...layers: { [P in keyof L]: L[P] & Demand<L, P> }
-): Sequential<L> {
-  return new Sequential<L>(...layers);
+export function sequential<const E extends readonly (LayerLike | NamedLayer)[]>(
+  ...layers: { [P in keyof E]: E[P] & Demand<LayersOf<E>, P> }
+): Sequential<LayersOf<E>> {
+  return new Sequential<LayersOf<E>>(...(layers as readonly unknown[] as LayersOf<E>));
 }

@@ -1,5 +1,7 @@
 import { type Backend, checkOptions, type Generator, moveTo, OptionError, Tensor, zeroGrad } from "@nf/core";
 import { checkInput, show } from "../check.ts";
+import { addHook, type ForwardHook, type ForwardPreHook } from "./hooks.ts";
+import { type NamePattern, selected } from "./patterns.ts";
 import { type Slot, slotsOf } from "./slots.ts";
 import { copyState, type LoadOptions, type LoadReport, type StateDict } from "./state-dict.ts";
 
@@ -131,6 +133,71 @@ export abstract class Module {
     return this.train(false);
   }
 
+  /**
+   * Freezes parameters: they get no gradient, and optimisers leave them where they are. Without patterns, all of them.
+   *
+   * @param patterns names, subtrees (`encoder`), names with `*`, or regular expressions.
+   * @throws OptionError for a pattern that means no parameter.
+   *
+   * @example
+   * ```ts no-run
+   * import { Linear, sequential } from "@nf/nn";
+   *
+   * const model = sequential(new Linear(8, 8), new Linear(8, 2));
+   * model.freeze("0"); // the first layer
+   * model.unfreeze("0.bias");
+   * ```
+   */
+  freeze(...patterns: readonly NamePattern[]): this {
+    return this.switchGradients("freeze", patterns, false);
+  }
+
+  /** Thaws parameters that {@link freeze} froze. Without patterns, all of them. */
+  unfreeze(...patterns: readonly NamePattern[]): this {
+    return this.switchGradients("unfreeze", patterns, true);
+  }
+
+  private switchGradients(method: string, patterns: readonly NamePattern[], wanted: boolean): this {
+    const named = this.namedParameters();
+    const chosen =
+      patterns.length === 0 ? named : selected(`${this.constructor.name} ${method}`, named, patterns);
+    for (const [, parameter] of chosen) parameter.requiresGrad = wanted;
+    return this;
+  }
+
+  /**
+   * Calls a function with the inputs of each `forward` of this module, before it. What it returns, an array of inputs, takes
+   * their place. A copy that `functionalize` makes has no hooks.
+   *
+   * @returns what removes the hook.
+   */
+  registerForwardPreHook<M extends Module>(this: M, hook: ForwardPreHook<M>): () => void {
+    return addHook(this, "before", hook);
+  }
+
+  /**
+   * Calls a function with the inputs and the result of each `forward` of this module. What it returns takes the result's place.
+   * For gradients, call `output.registerHook(…)` in it.
+   *
+   * @returns what removes the hook.
+   *
+   * @example
+   * ```ts no-run
+   * import { Linear } from "@nf/nn";
+   *
+   * const layer = new Linear(2, 1);
+   * const remove = layer.registerForwardHook((module, [input], output) => {
+   *   console.log(String(module), input.shape, output.shape);
+   *   output.registerHook((gradient) => gradient.mul(0.5)); // halves what flows back
+   *   return undefined;
+   * });
+   * remove();
+   * ```
+   */
+  registerForwardHook<M extends Module>(this: M, hook: ForwardHook<M>): () => void {
+    return addHook(this, "after", hook);
+  }
+
   /** Forgets the gradients of all parameters, and ends what the last backward left readable. */
   zeroGrad(): void {
     zeroGrad(this.parameters());
@@ -150,7 +217,7 @@ export abstract class Module {
    */
   loadStateDict(dict: StateDict, options: LoadOptions = {}): LoadReport {
     checkOptions("loadStateDict", options, ["strict"]);
-    return copyState(this.constructor.name, this.stateDict(), dict, options);
+    return copyState(this.typeName(), this.stateDict(), dict, options);
   }
 
   /**
@@ -197,7 +264,12 @@ export abstract class Module {
 
   /** The layer with what it was made of: `Linear(256, 120)`. Used in messages. */
   toString(): string {
-    return `${this.constructor.name}(${this.describe()})`;
+    return `${this.typeName()}(${this.describe()})`;
+  }
+
+  /** @internal What tables and messages call it: its class, unless it has a name of its own. */
+  typeName(): string {
+    return this.constructor.name;
   }
 
   /** The arguments that {@link toString} shows. */

@@ -1,15 +1,20 @@
 import {
   add,
   cast,
+  checkInteger,
+  checkOptions,
+  type DType,
   div,
   einsum,
   type Generator,
   matmul,
   maximum,
   mul,
+  OptionError,
   oneHot,
   parameter,
   reshape,
+  ShapeError,
   softmax,
   stopGradient,
   sum,
@@ -18,13 +23,31 @@ import {
   where,
   zeros,
 } from "@nf/core";
-import { GELU, init, Linear, Module, ReLU } from "@nf/nn";
-import type { TransformerConfig, TransformerExperts } from "./config.ts";
+import { composite } from "@nf/core/op";
+import { checkInput, shapeText } from "../check.ts";
+import { into, uniform } from "../init.ts";
+import { Module } from "../module/module.ts";
+import { activationOf, type FeedForwardActivation } from "./feed-forward.ts";
+import { Linear } from "./linear.ts";
+
+/** Options of {@link MixtureOfExperts}. */
+export interface MixtureOfExpertsOptions {
+  /** Feed-forwards that the gate chooses from. */
+  readonly count: number;
+  /** How many of them each position gets; default 2, or 1 where there is only one. */
+  readonly topK?: number;
+  /** Default `relu`. */
+  readonly activation?: FeedForwardActivation;
+  /** Where the initial values come from; default the generator that `manualSeed` seeds. */
+  readonly generator?: Generator;
+  /** dtype of the parameters; default `f32`. */
+  readonly dtype?: DType;
+}
 
 /** What a mixture of experts is told about a pass, and where it leaves its loss. */
 export interface ExpertRouting {
   /** Which positions count, bool `[batch, positions]`: the load is balanced over these. */
-  readonly mask: Tensor | undefined;
+  readonly mask?: Tensor | undefined;
   /** Load-balancing losses of the layers, scalars. */
   readonly balance: Tensor[];
 }
@@ -59,26 +82,38 @@ export class MixtureOfExperts extends Module {
   readonly down: Tensor;
   /** `[count, 1, dModel]`. */
   readonly downBias: Tensor;
-  readonly activation: ReLU | GELU;
+  readonly activation: FeedForwardActivation;
 
-  constructor(
-    config: Pick<TransformerConfig, "dModel" | "dimFeedforward" | "activation"> & {
-      readonly experts: Required<TransformerExperts>;
-    },
-    options: { readonly generator?: Generator } = {},
-  ) {
+  constructor(dModel: number, dimFeedforward: number, options: MixtureOfExpertsOptions) {
     super();
-    const { dModel, dimFeedforward } = config;
-    const { count, topK } = config.experts;
+    if (options === undefined || options === null)
+      throw new OptionError("MixtureOfExperts: count is missing. Pass it, as in { count: 4 }.");
+    checkOptions("MixtureOfExperts", options, ["count", "topK", "activation", "generator", "dtype"]);
+    const {
+      count,
+      topK = Math.min(2, options.count),
+      activation = "relu",
+      generator,
+      dtype = "f32",
+    } = options;
+    for (const [name, value] of Object.entries({ dModel, dimFeedforward, count }))
+      checkInteger("MixtureOfExperts", name, value, 1);
+    checkInteger("MixtureOfExperts", "topK", topK, 1, count);
+    activationOf("MixtureOfExperts", activation);
     this.count = count;
     this.topK = topK;
-    this.gate = new Linear(dModel, count, { ...options, bias: false });
-    this.up = parameter(zeros([count, dModel, dimFeedforward]));
-    this.upBias = parameter(zeros([count, 1, dimFeedforward]));
-    this.down = parameter(zeros([count, dimFeedforward, dModel]));
-    this.downBias = parameter(zeros([count, 1, dModel]));
-    this.activation = config.activation === "relu" ? new ReLU() : new GELU();
-    this.resetParameters(options.generator);
+    this.activation = activation;
+    this.gate = new Linear(dModel, count, {
+      bias: false,
+      dtype,
+      ...(generator !== undefined && { generator }),
+    });
+    const make = (...shape: number[]): Tensor => parameter(zeros(shape, { dtype }));
+    this.up = make(count, dModel, dimFeedforward);
+    this.upBias = make(count, 1, dimFeedforward);
+    this.down = make(count, dimFeedforward, dModel);
+    this.downBias = make(count, 1, dModel);
+    this.resetParameters(generator);
   }
 
   /** Each expert starts as the two linear layers of a feed-forward do. */
@@ -89,16 +124,21 @@ export class MixtureOfExperts extends Module {
     ] as const;
     for (const [weight, bias] of pairs) {
       const high = 1 / Math.sqrt(weight.shape[1] as number);
-      for (const one of [weight, bias]) init.into(one, init.uniform, { low: -high, high, generator });
+      for (const one of [weight, bias]) into(one, uniform, { low: -high, high, generator });
     }
   }
 
   /** `[batch, positions, dModel]` to the same. */
   forward(x: Tensor, routing?: ExpertRouting): Tensor {
-    const rows = reshape(x, [-1, x.shape[2] as number]); //                [n, dModel]
+    checkInput(this, x);
+    const [, dModel] = this.up.shape as readonly [number, number, number];
+    if (x.rank !== 3 || x.shape[2] !== dModel)
+      throw new ShapeError(`${this}: expected [batch, positions, ${dModel}], got ${shapeText(x)}.`);
+    const rows = reshape(x, [-1, dModel]); //                              [n, dModel]
     const gates = this.route(rows);
     routing?.balance.push(this.balanceLoss(gates, routing.mask));
-    const inner = this.activation.forward(add(matmul(rows, this.up), this.upBias)); // [count, n, dimFeedforward]
+    const activation = activationOf("MixtureOfExperts", this.activation);
+    const inner = activation(add(matmul(rows, this.up), this.upBias)); // [count, n, dimFeedforward]
     const outer = add(matmul(inner, this.down), this.downBias); //         [count, n, dModel]
     return reshape(einsum("nc,cnd->nd", gates.weights, outer), x.shape);
   }
@@ -107,7 +147,7 @@ export class MixtureOfExperts extends Module {
   route(rows: Tensor): ExpertGates {
     const scores = this.gate.forward(rows); //                             [n, count]
     const { indices } = topk(scores, { k: this.topK }); //                 [n, topK]
-    const chosen = cast(sum(oneHot(indices, this.count), { axis: 1 }), "f32"); // [n, count]
+    const chosen = cast(sum(oneHot(indices, this.count), { axis: 1 }), rows.dtype); // [n, count]
     const weights = softmax(where(cast(chosen, "bool"), scores, -Infinity), LAST);
     return { weights, probabilities: softmax(scores, LAST), chosen };
   }
@@ -117,12 +157,21 @@ export class MixtureOfExperts extends Module {
    * `count / topK` where it is not. The shares count as constants.
    */
   balanceLoss({ probabilities, chosen }: ExpertGates, mask?: Tensor): Tensor {
+    return composite([probabilities, chosen], () => this.balance(probabilities, chosen, mask));
+  }
+
+  private balance(probabilities: Tensor, chosen: Tensor, mask: Tensor | undefined): Tensor {
     const n = probabilities.shape[0] as number;
-    const counts = mask === undefined ? undefined : reshape(cast(mask, "f32"), [n, 1]);
+    const counts = mask === undefined ? undefined : reshape(cast(mask, probabilities.dtype), [n, 1]);
     const positions = counts === undefined ? n : maximum(sum(counts), 1);
     const average = (x: Tensor): Tensor =>
       div(sum(counts === undefined ? x : mul(x, counts), { axis: 0 }), positions); // [count]
     const load = div(average(stopGradient(chosen)), this.topK);
     return mul(sum(mul(load, average(probabilities))), this.count);
+  }
+
+  protected override describe(): string {
+    const [, dModel, dimFeedforward] = this.up.shape;
+    return `${dModel}, ${dimFeedforward}, { count: ${this.count}, topK: ${this.topK} }`;
   }
 }
