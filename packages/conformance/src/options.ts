@@ -18,7 +18,7 @@ export interface SuiteOptions {
   readonly families?: readonly string[];
   /** Makes a backend that may hold so many bytes, for checks of running out of memory. */
   readonly limited?: (maxBytes: number) => ReturnType<CreateBackend>;
-  /** Makes the backend that random graphs are compared with, one that computes f64. */
+  /** Makes the backend that random graphs and layers are compared with, one that computes f64. */
   readonly reference?: CreateBackend;
   /** Models whose training is known step by step; default {@link lenetTraces} and {@link gptTraces}. */
   readonly traces?: readonly ModelTrace[];

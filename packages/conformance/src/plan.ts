@@ -10,6 +10,7 @@ import { forwardChecks } from "./checks/forward.ts";
 import { fusedChecks } from "./checks/fused.ts";
 import { gradientChecks } from "./checks/gradient.ts";
 import { graphChecks } from "./checks/graphs.ts";
+import { layerChecks } from "./checks/layers.ts";
 import { modelChecks } from "./checks/models.ts";
 import { optimizerChecks } from "./checks/optimizers.ts";
 import { propertyCheck } from "./checks/property.ts";
@@ -63,6 +64,7 @@ export function planChecks({
     ...determinismChecks(rows),
     ...optimizerChecks(),
     ...modelChecks(traces),
+    ...layerChecks(),
   ]);
   const unknown = families?.find((family) => !all.has(family));
   if (unknown !== undefined) {

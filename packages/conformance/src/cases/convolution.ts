@@ -115,13 +115,13 @@ interface TransposeSetup extends Omit<ConvSetup, "options"> {
   readonly options: ConvTransposeOptions;
 }
 
-const TRANSPOSED = { convTranspose1d: nf.convTranspose1d, convTranspose2d: nf.convTranspose2d } as const;
+const TRANSPOSED = {
+  convTranspose1d: nf.convTranspose1d,
+  convTranspose2d: nf.convTranspose2d,
+  convTranspose3d: nf.convTranspose3d,
+} as const;
 
-function transposeRow(
-  op: "convTranspose1d" | "convTranspose2d",
-  rank: number,
-  fixed: readonly TransposeSetup[],
-): Row {
+function transposeRow(op: keyof typeof TRANSPOSED, rank: number, fixed: readonly TransposeSetup[]): Row {
   const instance = (setup: TransposeSetup): Instance => {
     const { x, weight, bias, options } = setup;
     const groups = options.groups ?? 1;
@@ -352,6 +352,14 @@ export function convolutionRows(): readonly Row[] {
         weight: [4, 1, 2, 2],
         bias: false,
         options: { stride: [2, 1], groups: 2, dilation: 2 },
+      },
+    ]),
+    transposeRow("convTranspose3d", 3, [
+      {
+        x: [1, 2, 2, 2, 2],
+        weight: [2, 1, 2, 2, 2],
+        bias: true,
+        options: { stride: [1, 2, 1], padding: [1, 0, 0], groups: 2 },
       },
     ]),
     ...unfoldRows(),

@@ -29,7 +29,7 @@ type FusedKernel = FusedCall["kernel"];
 const FUSED_CHECKS: Readonly<
   Record<FusedKernel, readonly [string, ...string[]] | ((context: Context) => Promise<void>)>
 > = {
-  conv: ["conv1d", "conv2d", "conv3d", "convTranspose1d", "convTranspose2d"],
+  conv: ["conv1d", "conv2d", "conv3d", "convTranspose1d", "convTranspose2d", "convTranspose3d"],
   pool: ["maxPool1d", "maxPool2d", "maxPool3d", "avgPool1d", "avgPool2d", "avgPool3d"],
   softmax: ["softmax", "logSoftmax"],
   norm: ["layerNorm", "rmsNorm", "groupNorm", "instanceNorm"],

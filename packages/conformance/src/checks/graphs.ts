@@ -7,7 +7,7 @@ import { checkProperty } from "./property.ts";
 /** Promise 2: backend against backend, for f32. */
 export const MOST_NMSE = 1e-7;
 /** Gradients add up the errors of the results they are computed from. */
-const MOST_GRADIENT_NMSE = 1e-6;
+export const MOST_GRADIENT_NMSE = 1e-6;
 
 /** Required kernels that graphs and their gradients run. */
 const KERNELS = ["map", "reduce", "argReduce", "matmul", "gather", "scatter", "scan"] as const;
@@ -39,7 +39,7 @@ export async function runGraphs(
 }
 
 /** The backend that graphs are compared with: the given one, or this one's own float64. */
-async function openReference(
+export async function openReference(
   context: Context,
 ): Promise<{ readonly backend: Backend; readonly own: boolean }> {
   const { backend, createReference } = context;

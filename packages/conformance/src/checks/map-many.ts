@@ -36,6 +36,16 @@ function stepOf(compute: ComputeDType): Program {
   ]);
 }
 
+/** Programs whose results are inputs as they are: in place, one result overwrites what another still is. */
+function moversOf(compute: ComputeDType): readonly Program[] {
+  const types: readonly ComputeDType[] = [compute, compute, compute];
+  const larger = compute === "bool" ? s.or : s.max;
+  return [
+    program("swap", types, [], ([p, m]) => [m as Expr, p as Expr]),
+    program("shift", types, [], ([p, m, g]) => [larger(m as Expr, g as Expr), p as Expr]),
+  ];
+}
+
 /** A half leaves one rounding in each result, whatever is fused. */
 const paramsOf = (compute: ComputeDType): readonly number[] =>
   compute === "bool" ? [] : [compute === "f32" || compute === "f64" ? 0.5 : 3];
@@ -48,15 +58,24 @@ export async function mapMany(context: Context): Promise<void> {
   if (types === undefined) throw new NotApplicable("no fused mapMany is declared");
   const source = new Source(context.seed);
   for (const dtype of types) {
-    for (const inPlace of [false, true]) await steps(context, dtype, inPlace, source.split());
+    const { compute } = DTYPES[dtype];
+    for (const inPlace of [false, true]) {
+      await steps(context, dtype, stepOf(compute), paramsOf(compute), inPlace, source.split());
+      for (const mover of moversOf(compute)) await steps(context, dtype, mover, [], inPlace, source.split());
+    }
   }
 }
 
-async function steps(context: Context, dtype: DType, inPlace: boolean, source: Source): Promise<void> {
+async function steps(
+  context: Context,
+  dtype: DType,
+  made: Program,
+  params: readonly number[],
+  inPlace: boolean,
+  source: Source,
+): Promise<void> {
   const { backend } = context;
-  const made = stepOf(DTYPES[dtype].compute);
-  const params = paramsOf(DTYPES[dtype].compute);
-  const label = `mapMany ${dtype}${inPlace ? ", in place" : ""}`;
+  const label = `mapMany ${dtype}, ${made.name}${inPlace ? ", in place" : ""}`;
   const layouts = [LAYOUTS["contiguous"]!, LAYOUTS["everything at once"]!, LAYOUTS["offset"]!];
   const given = SHAPES.map((shape) => Array.from({ length: READ }, () => valuesOf(dtype, shape, source)));
   const inputs = given.map((group) => group.map((x, i) => layOut(backend, dtype, x, layouts[i]!)));
