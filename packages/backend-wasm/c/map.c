@@ -19,6 +19,12 @@ static u32 shares_input(const MapJob *job, u32 output) {
   return 0;
 }
 
+static u32 is_output(const Call *call, const u8 *data) {
+  for (u32 k = 0; k < call->outputs; k++)
+    if (call->out[k].data == data) return 1;
+  return 0;
+}
+
 static void map_part(void *arg, u32 part, u32 thread) {
   const MapJob *job = arg;
   const Space *space = &job->space;
@@ -45,6 +51,13 @@ static void map_part(void *arg, u32 part, u32 thread) {
       if (direct != NULL) slot[result] = direct;
     }
     run_program(program, slot, count, thread);
+    // A result that is a bare input leaves memory before another output is put there.
+    for (u32 k = 0; k < outputs && outputs > 1; k++) {
+      u32 result = program->result[k];
+      if (result >= inputs || slot[result] == own[result] || !is_output(job->call, job->call->in[result].data)) continue;
+      copy_bytes(own[result], slot[result], count * dtype_bytes(space->dtype[result]));
+      slot[result] = own[result];
+    }
     for (u32 k = 0; k < outputs; k++) {
       u32 result = program->result[k];
       u8 *direct = place(space, inputs + k, start, count);

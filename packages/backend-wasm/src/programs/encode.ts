@@ -149,6 +149,8 @@ export function encode(program: Program): Encoded {
       });
     }
   });
+  // A result that is a bare input is read when everything is done.
+  if (results.some((result) => result.op === "input")) lastInputRead = instructions.length;
   const firstScalar = slots.end;
   if (firstScalar + scalars.length > MOST_SLOTS) {
     throw new BackendError(
