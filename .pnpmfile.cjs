@@ -2,7 +2,7 @@
  * What pnpm is told beyond its settings. `pnpm pack` and `pnpm publish`, which changesets calls, pass the manifest of what
  * they pack through `beforePacking`.
  */
-const { readdirSync, readFileSync } = require("node:fs");
+const { existsSync, readdirSync, readFileSync } = require("node:fs");
 const { join } = require("node:path");
 
 /**
@@ -12,9 +12,11 @@ const { join } = require("node:path");
 function beforePacking(manifest, folder) {
   if (manifest.name !== "@nf/backend-native") return manifest;
   const platforms = join(folder, "npm");
-  const names = readdirSync(platforms).map(
-    (name) => JSON.parse(readFileSync(join(platforms, name, "package.json"), "utf8")).name,
-  );
+  // Beside the packages a system may have put files of its own.
+  const manifests = readdirSync(platforms)
+    .map((name) => join(platforms, name, "package.json"))
+    .filter((path) => existsSync(path));
+  const names = manifests.map((path) => JSON.parse(readFileSync(path, "utf8")).name);
   const binaries = Object.fromEntries(names.sort().map((name) => [name, manifest.version]));
   return { ...manifest, optionalDependencies: { ...manifest.optionalDependencies, ...binaries } };
 }

@@ -7,7 +7,7 @@ import { native } from "../packages/backend-native/dist/index.js";
 import { allocate } from "../packages/core/dist/ops/run.js";
 import { deviceOf } from "../packages/core/dist/runtime/device.js";
 import { machine } from "./lib/measure.mjs";
-import { options } from "./lib/options.mjs";
+import { options, pattern } from "./lib/options.mjs";
 import { steps } from "./lib/steps.mjs";
 
 const chosen = options({
@@ -29,7 +29,7 @@ Median of rounds in which all operations of a backend take turns; "all" also wit
   values: ["only"],
   flags: ["steps", "json"],
 });
-const only = new RegExp(chosen.only ?? "");
+const only = pattern("only", chosen.only ?? "");
 
 const ROUNDS = 21;
 const ROUND_NS = 5e5;

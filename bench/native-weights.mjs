@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { native } from "@nf/backend-native";
 import { contiguousView, makeView } from "@nf/core";
 import { machine } from "./lib/measure.mjs";
-import { options } from "./lib/options.mjs";
+import { options, pattern, wholeNumber } from "./lib/options.mjs";
 
 const chosen = options({
   help: `
@@ -22,11 +22,12 @@ second of quantised products of many rows.
   values: ["threads", "rounds", "only"],
   flags: ["json"],
 });
-const rounds = Number(chosen.rounds ?? "15");
-if (!(Number.isInteger(rounds) && rounds >= 1))
-  throw new Error("--rounds must be a whole number of at least 1.");
+const rounds = wholeNumber("rounds", chosen.rounds ?? "15", 1);
+const only = pattern("only", chosen.only ?? "");
 
-const backend = await native(chosen.threads === undefined ? {} : { threads: Number(chosen.threads) });
+const backend = await native(
+  chosen.threads === undefined ? {} : { threads: wholeNumber("threads", chosen.threads, 1) },
+);
 const threads = backend.capabilities.threads;
 const [INNER, COLUMNS] = [2048, 5632];
 /** Weights of one kind together take so many bytes at least, so that none is still in a cache when its turn comes. */
@@ -104,7 +105,6 @@ const binary = readdirSync(folder).find((name) => name.endsWith(".node"));
 const { readRates } = createRequire(import.meta.url)(fileURLToPath(new URL(binary, folder)));
 const reading = () => ({ name: "reading", calls: [], worth: 0, unit: "GB/s" });
 
-const pattern = new RegExp(chosen.only ?? "");
 const plans = [
   reading,
   ...["f32", "bf16", "f16"].flatMap((kind) =>
@@ -114,7 +114,7 @@ const plans = [
     [1, 2, 4, 8, 64, 128, 256, 512].map((rows) => () => product(kind, rows)),
   ),
 ];
-const table = plans.map((plan) => plan()).filter(({ name }) => name === "reading" || pattern.test(name));
+const table = plans.map((plan) => plan()).filter(({ name }) => name === "reading" || only.test(name));
 
 /** Rates of each row, a round at a time, so that a busy moment of the machine does not meet one row alone. */
 const rates = table.map(() => []);

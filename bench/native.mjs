@@ -1,6 +1,6 @@
 // The native backend against its peers, in one table: work, ours, peer, ratio. `node native.mjs --help` says how.
 import { contests } from "./lib/contests.mjs";
-import { options } from "./lib/options.mjs";
+import { options, pattern, wholeNumber } from "./lib/options.mjs";
 
 const chosen = options({
   help: `
@@ -51,7 +51,7 @@ await contests({
     { ...product(1024, 1024, 1024), name: "matmul 1024, bf16", ...short },
     { kind: "nanogpt", name: "nanoGPT step, batch 32 x 128, AdamW, bf16", ...short },
   ],
-  rounds: Number(chosen.rounds ?? "9"),
-  only: new RegExp(chosen.only ?? ""),
+  rounds: wholeNumber("rounds", chosen.rounds ?? "9", 5),
+  only: pattern("only", chosen.only ?? ""),
   json: chosen.json,
 });

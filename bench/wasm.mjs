@@ -2,7 +2,7 @@
 // `node wasm.mjs --help` says what can be chosen; NF_PYTHON names a Python that has PyTorch.
 import { readFileSync } from "node:fs";
 import { contests, nameOf } from "./lib/contests.mjs";
-import { options } from "./lib/options.mjs";
+import { options, pattern, wholeNumber } from "./lib/options.mjs";
 
 const python = process.env.NF_PYTHON;
 
@@ -66,8 +66,8 @@ await contests({
   work: WORK,
   peers: PEERS,
   ours,
-  rounds: Number(chosen.rounds ?? "9"),
-  only: new RegExp(chosen.only ?? ""),
+  rounds: wholeNumber("rounds", chosen.rounds ?? "9", 5),
+  only: pattern("only", chosen.only ?? ""),
   // Has one thread by nature, and takes seconds: once is enough.
   single: ["tfjs-cpu"],
   json: chosen.json,

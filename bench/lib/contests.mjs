@@ -11,8 +11,6 @@ export const nameOf = (work, threads) => `${work.name}, ${threads} thread${threa
  * `{ cannot }` with the reason; `single`: peers that have one thread by nature; `only`: what of "work, peer" to do.
  */
 export async function contests({ work: works, peers: parties, ours, rounds, only, single = [], json }) {
-  if (!(Number.isInteger(rounds) && rounds >= 5))
-    throw new Error("--rounds must be a whole number of at least 5.");
   const rows = [];
   for (const { threads: counts, peers, ...work } of works) {
     for (const threads of counts) {

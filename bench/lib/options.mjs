@@ -31,3 +31,24 @@ export function options({ help, values = [], flags = [], words = 0 }) {
   if (result.words.length > words) refuse(`Unexpected "${result.words[words]}".`);
   return result;
 }
+
+function refuseValue(message) {
+  console.error(`${message} See --help.`);
+  process.exit(2);
+}
+
+/** The value of an option as a whole number of at least `least`; anything else is refused. */
+export function wholeNumber(name, text, least) {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  return refuseValue(`--${name}: expected a whole number of at least ${least}, got "${text}".`);
+}
+
+/** The value of an option as a regular expression; anything else is refused. */
+export function pattern(name, text) {
+  try {
+    return new RegExp(text);
+  } catch (error) {
+    return refuseValue(`--${name}: ${error.message}.`);
+  }
+}

@@ -2,9 +2,9 @@
 // of the workspace does not need it. With NF_NATIVE=required (the release does that) it fails instead.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, renameSync } from "node:fs";
-import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { findCargo } from "../../../scripts/lib/cargo.mjs";
 
 const folder = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -15,12 +15,6 @@ export function platformName() {
   if (platform === "linux") return `${platform}-${arch}-${musl ? "musl" : "gnu"}`;
   if (platform === "win32") return `${platform}-${arch}-msvc`;
   return `${platform}-${arch}`;
-}
-
-/** cargo, from the path or from where rustup puts it. */
-export function findCargo() {
-  const places = ["cargo", join(homedir(), ".cargo", "bin", "cargo")];
-  return places.find((place) => spawnSync(place, ["--version"], { stdio: "ignore" }).status === 0);
 }
 
 /** What cargo calls the module. */

@@ -27,7 +27,10 @@ const folder = dirname(dirname(fileURLToPath(import.meta.url)));
 const root = dirname(dirname(folder));
 const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
 const { version } = readJson(join(folder, "package.json"));
-const platforms = readdirSync(join(folder, "npm")).sort();
+// Beside the packages a system may have put files of its own.
+const platforms = readdirSync(join(folder, "npm"))
+  .filter((name) => existsSync(join(folder, "npm", name, "package.json")))
+  .sort();
 
 function run(command, args, options = {}) {
   const { status, stdout, stderr, error } = spawnSync(command, args, {

@@ -6,7 +6,8 @@ import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { findCargo, LIBRARY, platformName } from "./build-native.mjs";
+import { findCargo } from "../../../scripts/lib/cargo.mjs";
+import { LIBRARY, platformName } from "./build-native.mjs";
 
 const folder = dirname(dirname(fileURLToPath(import.meta.url)));
 const root = dirname(dirname(folder));
@@ -16,7 +17,10 @@ const work = join(folder, "target", "asan");
 const OPTIONS = "allocator_may_return_null=1:detect_leaks=0";
 
 /** What is run from Node: each test that hands memory to kernels, under few examples. */
-const TESTS = ["calls", "programs", "backend", "async", "conformance"];
+const TESTS = ["calls", "programs", "backend", "async", "pin", "conformance"];
+
+/** Longest that one command may take: one that hangs fails, and says so. */
+const LONGEST_MS = 30 * 60_000;
 
 function capture(command, args) {
   const { status, stdout } = spawnSync(command, args, { encoding: "utf8" });
@@ -57,10 +61,13 @@ function must(name, command, args, options) {
   const { status, signal, stdout, stderr } = spawnSync(command, args, {
     encoding: "utf8",
     maxBuffer: 1 << 28,
+    timeout: LONGEST_MS,
+    killSignal: "SIGKILL",
     ...options,
   });
   if (status !== 0) {
-    process.stdout.write(`${stdout}\n${stderr}\n${name}: failed (${signal ?? status})\n`);
+    const after = `after ${((performance.now() - began) / 1000).toFixed(0)} s`;
+    process.stdout.write(`${stdout}\n${stderr}\n${name}: failed (${signal ?? status}) ${after}\n`);
     return undefined;
   }
   return { stdout, stderr, seconds: ((performance.now() - began) / 1000).toFixed(0) };

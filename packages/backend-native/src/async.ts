@@ -7,7 +7,7 @@ import {
 } from "@nf/core";
 import { checkRange, NativeBackend } from "./backend.ts";
 import type { Binding } from "./binding.ts";
-import { checkFailed, Engine, failed, outOfScratch, reasonOf } from "./engine.ts";
+import { checkFailed, Engine, failed, type Look, outOfScratch, reasonOf } from "./engine.ts";
 import { KERNEL } from "./kernels/numbers.ts";
 import type { MatmulPrecision } from "./options.ts";
 
@@ -56,8 +56,6 @@ export function failureOf(error: unknown, known: Known): NanoFluxError {
 
 /** An engine whose calls run on a thread of their own. */
 export class AsyncEngine extends Engine {
-  private closed = false;
-
   constructor(binding: Binding, threads: number, maxBytes: number, matmulPrecision: MatmulPrecision) {
     super(binding, threads, maxBytes, matmulPrecision);
     try {
@@ -81,6 +79,20 @@ export class AsyncEngine extends Engine {
   override read(handle: number, offset: number, length: number): Uint8Array {
     try {
       return super.read(handle, offset, length);
+    } catch (error) {
+      throw this.failure(error);
+    }
+  }
+
+  /** Refuses bytes that are not made yet, or were not made. */
+  override look(handle: number, offset: number, length: number): Look {
+    if (this.busy) {
+      throw new BackendError(
+        "native: pin of a tensor while work is under way. Await backend.synchronize() first, or read a copy with data().",
+      );
+    }
+    try {
+      return super.look(handle, offset, length);
     } catch (error) {
       throw this.failure(error);
     }

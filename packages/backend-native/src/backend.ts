@@ -9,7 +9,7 @@ import {
 } from "@nf/core";
 import { NativeBuffer } from "./buffer.ts";
 import { capabilities, MAX_BUFFER_BYTES } from "./capabilities.ts";
-import type { Engine } from "./engine.ts";
+import type { Engine, Look } from "./engine.ts";
 import { kernels } from "./kernels/table.ts";
 
 /** The backend over an engine. */
@@ -19,6 +19,8 @@ export class NativeBackend<E extends Engine = Engine> implements Backend {
   protected readonly engine: E;
   private readonly maxBytes: number;
   protected disposed = false;
+  /** Where `readSync` puts memory itself instead of copies of it. */
+  private found: Look[] | undefined;
 
   constructor(engine: E, maxBytes: number) {
     this.engine = engine;
@@ -62,7 +64,29 @@ export class NativeBackend<E extends Engine = Engine> implements Backend {
   readSync(buffer: BackendBuffer, byteOffset: number, byteLength: number): Uint8Array {
     const own = this.own(buffer, "read");
     checkRange("read", own, byteOffset, byteLength);
-    return this.engine.read(own.handle, byteOffset, byteLength);
+    if (this.found === undefined) return this.engine.read(own.handle, byteOffset, byteLength);
+    const look = this.engine.look(own.handle, byteOffset, byteLength);
+    this.found.push(look);
+    return look.bytes;
+  }
+
+  /** What `read` reads, and the memory that `readSync` gave it: not a copy. */
+  look<T>(read: () => T): { readonly result: T; readonly found: readonly Look[] } {
+    const found: Look[] = [];
+    this.found = found;
+    try {
+      return { result: read(), found };
+    } catch (error) {
+      this.unlook(found);
+      throw error;
+    } finally {
+      this.found = undefined;
+    }
+  }
+
+  /** Takes such memory away again. */
+  unlook(found: readonly Look[]): void {
+    for (const look of found) this.engine.unlook(look);
   }
 
   execute(call: Call): void {

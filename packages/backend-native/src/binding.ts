@@ -25,6 +25,12 @@ export interface Binding {
   peek(engine: number, handle: number, offset: number, bytes: number): void;
   /** `write` of so many bytes from the beginning of `words`. */
   poke(engine: number, handle: number, offset: number, bytes: number): void;
+  /** So many bytes of a buffer where they are, until the array is collected or the look of that number is ended. */
+  look(engine: number, handle: number, offset: number, bytes: number, number: number): Uint8Array;
+  /** Ends a look whose array was detached. */
+  unlook(engine: number, number: number): void;
+  /** Takes the memory away from an array of `look`. */
+  detach(buffer: ArrayBufferLike): void;
   /** Registers a program under a number. */
   register(engine: number, program: number, words: Float64Array): void;
   /** Runs the call in `words`: 0, a failed check's code + 1, or -1 where `words[0]` bytes of scratch memory were not to be had. */

@@ -35,6 +35,15 @@ const FEW_BYTES = 1024;
 /** Words of a view, at most. */
 const VIEW_WORDS = 5 + 2 * MAX_RANK;
 
+/** Bytes of a buffer that are no copy. */
+export interface Look {
+  readonly number: number;
+  readonly bytes: Uint8Array;
+  /** How many there were when the look began: fewer once somebody transferred them. */
+  readonly length: number;
+  ended: boolean;
+}
+
 /**
  * One engine of the compiled module: writes calls into an array of numbers that both sides see, and runs them. Nothing is
  * made for a call, so there is nothing to collect.
@@ -49,6 +58,8 @@ export class Engine {
   /** The words as bytes. */
   private staging: Uint8Array;
   private attributes = 0;
+  private looks = 0;
+  protected closed = false;
 
   constructor(binding: Binding, threads: number, maxBytes: number, matmulPrecision: MatmulPrecision) {
     this.binding = binding;
@@ -92,6 +103,22 @@ export class Engine {
     }
     this.binding.peek(this.id, handle, offset, length);
     return this.staging.slice(0, length);
+  }
+
+  /** The bytes where they are, which stay there until {@link Engine.unlook}, or until the array is collected. */
+  look(handle: number, offset: number, length: number): Look {
+    this.looks = (this.looks + 1) >>> 0;
+    const bytes = this.binding.look(this.id, handle, offset, length, this.looks);
+    return { number: this.looks, bytes, length, ended: false };
+  }
+
+  /** Ends a look. Where somebody transferred its array, the memory stays until whoever has it now is collected. */
+  unlook(look: Look): void {
+    const { number, bytes, length, ended } = look;
+    if (ended || bytes.byteLength !== length) return;
+    look.ended = true;
+    if (length > 0) this.binding.detach(bytes.buffer);
+    if (!this.closed) this.binding.unlook(this.id, number);
   }
 
   /** Begins a call: whatever one that was given up had appended is forgotten. */
@@ -141,6 +168,7 @@ export class Engine {
   }
 
   close(): void {
+    this.closed = true;
     this.binding.close(this.id);
     this.words = new Float64Array(0);
     this.staging = new Uint8Array(0);

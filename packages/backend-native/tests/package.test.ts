@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -26,6 +27,20 @@ if (!built) console.warn("skipped: packing; the packages are not built, npm test
 function pack(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   return spawnSync(process.execPath, ["scripts/pack.mjs", ...args], { cwd: folder, encoding: "utf8" });
 }
+
+it("asks for packages alone, whatever else lies beside them", () => {
+  const place = mkdtempSync(join(tmpdir(), "nf-hook-"));
+  mkdirSync(join(place, "npm", "linux-x64-gnu"), { recursive: true });
+  writeFileSync(join(place, "npm", "linux-x64-gnu", "package.json"), '{ "name": "one" }');
+  writeFileSync(join(place, "npm", ".DS_Store"), "");
+  mkdirSync(join(place, "npm", "empty"));
+  const { hooks } = createRequire(import.meta.url)("../../../.pnpmfile.cjs") as {
+    hooks: { beforePacking(manifest: object, folder: string): object };
+  };
+  const given = { name: "@nf/backend-native", version: "1.2.3" };
+  expect(hooks.beforePacking(given, place)).toEqual({ ...given, optionalDependencies: { one: "1.2.3" } });
+  rmSync(place, { recursive: true });
+});
 
 describe.skipIf(!built || missing !== undefined)("packages as they are published", () => {
   let out: string;

@@ -57,12 +57,16 @@ describe("the Rust side", () => {
 });
 
 const nightly = process.env["NF_NIGHTLY"] === "1";
-const hasCargo = spawnSync("cargo", ["--version"]).status === 0;
-if (!hasCargo) console.warn("skipped: cargo test of packages/backend-native; cargo is not installed");
+const { findCargo } = (await import(new URL("../../../scripts/lib/cargo.mjs", import.meta.url).href)) as {
+  findCargo(): string | undefined;
+};
+const command = findCargo();
+if (command === undefined)
+  console.warn("skipped: cargo test of packages/backend-native; cargo is not installed");
 
-describe.skipIf(!hasCargo)("cargo", { timeout: 900_000 }, () => {
+describe.skipIf(command === undefined)("cargo", { timeout: 900_000 }, () => {
   const cargo = (...args: string[]): void => {
-    const { status, stdout, stderr } = spawnSync("cargo", args, { cwd: folder, encoding: "utf8" });
+    const { status, stdout, stderr } = spawnSync(command as string, args, { cwd: folder, encoding: "utf8" });
     expect(status, `${stdout}\n${stderr}`).toBe(0);
   };
   // What the build compiled serves here too.

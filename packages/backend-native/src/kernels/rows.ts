@@ -3,7 +3,7 @@ import { SINGLES } from "../capabilities.ts";
 import type { KernelEntry } from "../context.ts";
 import { codeOf, KERNEL, PASSES } from "./numbers.ts";
 
-/** The `softmax` kernel (rows.rs). */
+/** The `softmax` kernel (rows/softmax.rs). */
 export const softmax: KernelEntry<SoftmaxCall> = {
   dtypes: SINGLES,
   run: (engine, call) => {
@@ -14,7 +14,7 @@ export const softmax: KernelEntry<SoftmaxCall> = {
   },
 };
 
-/** The `norm` kernel (rows.rs): layer norm and RMS norm. */
+/** The `norm` kernel (rows/norm.rs): layer norm and RMS norm. */
 export const norm: KernelEntry<NormCall> = {
   dtypes: SINGLES,
   run: (engine, call) => {
@@ -27,7 +27,7 @@ export const norm: KernelEntry<NormCall> = {
   },
 };
 
-/** The `crossEntropy` kernel (rows.rs). */
+/** The `crossEntropy` kernel (rows/softmax.rs). */
 export const crossEntropy: KernelEntry<CrossEntropyCall> = {
   dtypes: SINGLES,
   run: (engine, call) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nanoflux_kernels::{self as kernels, Call, DType, Kernel, Pool, Program, Queue, Refusal, Reply, View};
 use napi::bindgen_prelude::Float64Array;
 
+use crate::pins::{Look, Pins};
 use crate::task;
 use crate::words::Words;
 
@@ -19,6 +20,7 @@ pub struct Engine {
     views: Vec<View>,
     /// Where calls go that are not done at once.
     queue: Option<Queue>,
+    pins: Pins,
 }
 
 impl Drop for Engine {
@@ -31,7 +33,7 @@ impl Engine {
     pub fn new(max_bytes: f64, threads: usize, words: Float64Array) -> Engine {
         // Infinity becomes the greatest number there is.
         let pool = Pool::new(max_bytes as usize);
-        Engine { pool, programs: Vec::new(), words, threads, views: Vec::new(), queue: None }
+        Engine { pool, programs: Vec::new(), words, threads, views: Vec::new(), queue: None, pins: Pins::default() }
     }
 
     pub fn attach(&mut self, words: Float64Array) {
@@ -76,13 +78,52 @@ impl Engine {
 
     /// Gives all memory back, once the call under way is done.
     pub fn end(&mut self, reply: Reply) {
+        let part = self.pins.part(&mut |handle| self.pool.take(handle));
+        // The call under way may still use what is looked at.
+        let reply: Reply = Box::new(move |result| {
+            part();
+            reply(result);
+        });
         match self.queue.take() {
             Some(queue) => queue.close(std::mem::replace(&mut self.pool, Pool::new(0)), reply),
             None => reply(Ok(Vec::new())),
         }
     }
 
+    /// The address of bytes of a buffer, which stay there until the look at them ends.
+    pub fn look(
+        &mut self,
+        handle: u32,
+        offset: usize,
+        bytes: usize,
+        number: u32,
+    ) -> Result<(*mut u8, Arc<Look>), String> {
+        let from = self.range(handle, offset, bytes)?;
+        if let Some(queue) = &self.queue {
+            queue.admit(from, bytes).map_err(|failure| task::text_of(&failure))?;
+        }
+        self.sweep();
+        Ok((from, self.pins.look(handle, number)))
+    }
+
+    /// Ends a look.
+    pub fn unlook(&mut self, number: u32) {
+        if let Some(handle) = self.pins.end(number) {
+            self.give_back(handle);
+        }
+    }
+
+    /// Gives back what nobody looks at any more.
+    fn sweep(&mut self) {
+        if !self.pins.is_empty() {
+            for handle in self.pins.sweep() {
+                self.give_back(handle);
+            }
+        }
+    }
+
     pub fn allocate(&mut self, bytes: f64) -> i32 {
+        self.sweep();
         let mut result = self.pool.allocate(bytes as usize);
         if let Some(queue) = &self.queue {
             // What was given back may still be in use.
@@ -102,11 +143,24 @@ impl Engine {
     }
 
     pub fn free(&mut self, handle: u32) -> Result<(), String> {
-        let block = self.pool.take(handle).ok_or_else(|| format!("there is no buffer {handle}"))?;
-        if let Some(queue) = &self.queue {
+        if !self.pins.is_empty() && self.pins.hold(handle)? {
+            return Ok(());
+        }
+        if self.give_back(handle) {
+            Ok(())
+        } else {
+            Err(format!("there is no buffer {handle}"))
+        }
+    }
+
+    /// Whether there was such a buffer.
+    fn give_back(&mut self, handle: u32) -> bool {
+        let block = self.pool.take(handle);
+        let found = block.is_some();
+        if let (Some(queue), Some(block)) = (&self.queue, block) {
             queue.give_back(block);
         }
-        Ok(())
+        found
     }
 
     pub fn live(&self) -> usize {

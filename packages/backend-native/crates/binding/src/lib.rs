@@ -4,6 +4,7 @@
 //! into Node would end the process.
 
 mod engine;
+mod pins;
 mod task;
 mod words;
 
@@ -11,7 +12,7 @@ use std::cell::RefCell;
 
 use engine::Engine;
 use nanoflux_kernels as kernels;
-use napi::bindgen_prelude::{Float64Array, Object, Uint8Array};
+use napi::bindgen_prelude::{ArrayBuffer, Float64Array, Object, Uint8Array};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 
@@ -127,6 +128,33 @@ pub fn peek(engine: u32, handle: u32, offset: f64, bytes: u32) -> Result<()> {
 #[napi(catch_unwind)]
 pub fn poke(engine: u32, handle: u32, offset: f64, bytes: u32) -> Result<()> {
     with_engine(engine, |engine| engine.poke(handle, offset as usize, bytes as usize).map_err(invalid))
+}
+
+/// Bytes of a buffer where they are. They stay there until the array is collected, or let go with [`unlook`] by the number
+/// that the caller chose.
+#[napi(catch_unwind)]
+pub fn look(engine: u32, handle: u32, offset: f64, bytes: f64, number: u32) -> Result<Uint8Array> {
+    with_engine(engine, |engine| {
+        let found = engine.look(handle, offset as usize, bytes as usize, number);
+        let (data, look) = found.map_err(invalid)?;
+        // SAFETY: the memory lies in a block that lives until the look ends, which is when the array has.
+        Ok(unsafe { Uint8Array::with_external_data(data, bytes as usize, move |_, _| look.end()) })
+    })
+}
+
+/// Ends a look whose array nobody can reach any more, since it was detached.
+#[napi(catch_unwind)]
+pub fn unlook(engine: u32, number: u32) -> Result<()> {
+    with_engine(engine, |engine| {
+        engine.unlook(number);
+        Ok(())
+    })
+}
+
+/// Takes the memory away from an array of [`look`]: its length is 0 from here on.
+#[napi(catch_unwind)]
+pub fn detach(buffer: ArrayBuffer) -> Result<()> {
+    buffer.detach()
 }
 
 /// Registers a program under a number.

@@ -140,5 +140,50 @@ fn attention(c: &mut Criterion) {
     time_all(c, "attention backward", unit(5), Kernel::Attention, &inputs, &outputs, numbers);
 }
 
-criterion_group!(all, matvec, quantized, gemm, attention);
+/// Batch, groups, channels in and out of a group, side of the image, of the window, padding.
+const CONVOLUTIONS: [[usize; 7]; 6] = [
+    [64, 1, 1, 6, 28, 5, 0],
+    [64, 1, 6, 16, 12, 5, 0],
+    [8, 1, 16, 32, 32, 3, 1],
+    [8, 1, 8, 8, 56, 3, 1],
+    [8, 32, 1, 1, 56, 3, 1],
+    [1, 1, 64, 64, 56, 3, 1],
+];
+
+fn convolution(c: &mut Criterion) {
+    for [batch, groups, ins, outs, side, window, padding] in CONVOLUTIONS {
+        let size = side + 2 * padding - window + 1;
+        let x = tensor(DType::F32, &[batch, groups * ins, side, side]);
+        let w = tensor(DType::F32, &[groups * outs, ins, window, window]);
+        let y = tensor(DType::F32, &[batch, groups * outs, size, size]);
+        let to = [&y, &x, &w].map(|like| tensor(DType::F32, like.view.shape()));
+        let inputs = [[x.view, w.view], [y.view, w.view], [y.view, x.view]];
+        let unit = Throughput::Elements((2 * y.view.size * ins * window * window) as u64);
+        for (pass, name) in ["forward", "input gradient", "weight gradient"].iter().enumerate() {
+            let mut numbers = vec![pass as f64, groups as f64];
+            numbers.extend([1.0, 1.0, padding as f64, padding as f64].repeat(2));
+            let name = format!("conv {batch}x{groups}x{ins}x{side}x{side} to {outs}, {window}x{window}, {name}");
+            time(c, &name, unit.clone(), Kernel::Conv, &inputs[pass], to[pass].view, &numbers);
+        }
+    }
+}
+
+/// Greatest elements of windows of two by two, and their gradients.
+fn pooling(c: &mut Criterion) {
+    for [channels, side] in [[6, 24], [16, 8]] {
+        let x = tensor(DType::F32, &[64, channels, side, side]);
+        let y = tensor(DType::F32, &[64, channels, side / 2, side / 2]);
+        let to = [&y, &x].map(|like| tensor(DType::F32, like.view.shape()));
+        let unit = Throughput::Elements(x.view.size as u64);
+        for backward in [0, 1] {
+            let mut numbers = vec![backward as f64, 0.0, 1.0];
+            numbers.extend([2.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0].repeat(2));
+            let inputs = if backward == 1 { vec![y.view, x.view] } else { vec![x.view] };
+            let name = format!("pool 64x{channels}x{side}x{side} {}", ["forward", "backward"][backward]);
+            time(c, &name, unit.clone(), Kernel::Pooling, &inputs, to[backward].view, &numbers);
+        }
+    }
+}
+
+criterion_group!(all, matvec, quantized, gemm, attention, convolution, pooling);
 criterion_main!(all);

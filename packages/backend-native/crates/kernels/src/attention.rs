@@ -1,17 +1,15 @@
 //! attention: softmax(scale q kᵀ + mask) v without the whole score matrix: blocks of queries meet the keys they may see.
 
+use crate::attention_blocks::{self, BLOCK};
 use crate::attention_tiles::{self, is_tiled, Gradients};
 use crate::call::{Call, Error};
 use crate::dense::Dense;
 use crate::level::multiversion;
 use crate::math::{exp, log};
 use crate::memory::Scratch;
-use crate::product::{multiply, Factor};
+use crate::product::Factor;
 use crate::space::View;
 use crate::threads::{parallel, part_range, parts_of, Fault, Shared};
-
-/// Queries that are done together.
-const BLOCK: usize = 64;
 
 /// A `[batch, heads, rows, columns]` operand: as it lies where it is f32, else a dense copy.
 pub struct Operand {
@@ -50,14 +48,6 @@ impl Operand {
         let offset = batch as isize * b + head as isize * h + row as isize * r;
         Factor { data: self.data.get().offset(offset), row: r, column }
     }
-}
-
-fn transposed(of: Factor<f32>) -> Factor<f32> {
-    Factor { data: of.data, row: of.column, column: of.row }
-}
-
-fn block(data: *mut f32, width: usize) -> Factor<f32> {
-    Factor { data, row: width as isize, column: 1 }
 }
 
 /// Turns a row of products into scores: scaled, masked, and minus infinity from `visible` on.
@@ -246,28 +236,6 @@ impl Job {
     fn work(&self) -> f64 {
         (self.batch * self.heads * self.queries) as f64 * self.keys as f64 * (self.width as f64 * 0.04 + 1.0)
     }
-
-    /// One block of queries of one head.
-    unsafe fn forward(&self, batch: usize, head: usize, query: usize, to: &Operand, sums: *mut f32, p: *mut f32) {
-        let count = BLOCK.min(self.queries - query);
-        let seen = self.visible(query + count - 1);
-        let out = to.rows(batch, head, query);
-        let sums = sums.add((batch * self.heads + head) * self.queries + query);
-        if seen == 0 {
-            for i in 0..count {
-                std::slice::from_raw_parts_mut(out.data.offset(i as isize * out.row), self.width).fill(0.0);
-                *sums.add(i) = f32::NEG_INFINITY;
-            }
-            return;
-        }
-        let (q, kv) = (self.q.rows(batch, head, query), head / self.shared);
-        multiply([count, seen, self.width], q, transposed(self.k.rows(batch, kv, 0)), block(p, seen), false);
-        for i in 0..count {
-            let (mask, step) = self.mask_row(batch, head, query + i);
-            *sums.add(i) = softmax_row(p.add(i * seen), seen, self.visible(query + i), self.scale, mask, step);
-        }
-        multiply([count, self.width, seen], block(p, seen), self.v.rows(batch, kv, 0), out, false);
-    }
 }
 
 /// Attributes: backward, causal, mask; params: scale.
@@ -304,7 +272,7 @@ pub unsafe fn attention(call: &Call) -> Result<(), Error> {
             // SAFETY: offsets are those of the operands; blocks of queries have one part.
             unsafe {
                 if !tiled {
-                    job.forward(place[0], place[1], query, &to, sums_at.get(), memory.data());
+                    attention_blocks::forward(&job, place, query, &to, sums_at.get(), memory.data());
                     continue;
                 }
                 let end = job.queries.min(query + together);
@@ -333,68 +301,26 @@ unsafe fn backward(call: &Call, masked: usize) -> Result<(), Error> {
     let units = job.batch * kv_heads;
     let parts = parts_of(units, 1);
     let fault = Fault::default();
+    let to = || Gradients { g: &g, out: &out, log_sums: log_sums.get(), dq: &dq, dk: &dk, dv: &dv };
     if is_tiled(&job) {
         parallel(threads, parts, job.work() * 2.5, |part| {
             for unit in part_range(units, parts, part, 1) {
-                let log_sums = log_sums.get();
-                let to = Gradients { g: &g, out: &out, log_sums, dq: &dq, dk: &dk, dv: &dv };
                 // SAFETY: offsets are those of the operands; the heads that share a key have one part.
-                if let Err(error) = unsafe { attention_tiles::backward(&job, [unit / kv_heads, unit % kv_heads], &to) } {
+                if let Err(error) = unsafe { attention_tiles::backward(&job, [unit / kv_heads, unit % kv_heads], &to()) } {
                     return fault.error(error);
                 }
             }
         });
     } else {
         parallel(threads, parts, job.work() * 2.5, |part| {
-        let memory = match Scratch::new::<f32>(2 * BLOCK * job.keys) {
-            Ok(memory) => memory,
-            Err(error) => return fault.error(error),
-        };
-        let p = memory.data::<f32>();
-        for unit in part_range(units, parts, part, 1) {
-            let (batch, kv) = (unit / kv_heads, unit % kv_heads);
-            // SAFETY: offsets are those of the operands; the heads that share a key have one part.
-            unsafe {
-                let (k, v) = (job.k.rows(batch, kv, 0), job.v.rows(batch, kv, 0));
-                let (dk, dv) = (dk.rows(batch, kv, 0), dv.rows(batch, kv, 0));
-                for to in [dk, dv] {
-                    std::slice::from_raw_parts_mut(to.data, job.keys * job.width).fill(0.0);
-                }
-                let ds = p.add(BLOCK * job.keys);
-                for head in kv * job.shared..(kv + 1) * job.shared {
-                    for query in (0..job.queries).step_by(BLOCK) {
-                        let count = BLOCK.min(job.queries - query);
-                        let seen = job.visible(query + count - 1);
-                        let (q, g, o) = (job.q.rows(batch, head, query), g.rows(batch, head, query), out.rows(batch, head, query));
-                        let dq = dq.rows(batch, head, query);
-                        if seen == 0 {
-                            std::slice::from_raw_parts_mut(dq.data, count * job.width).fill(0.0);
-                            continue;
-                        }
-                        let (w, scores, grads) = (job.width, block(p, seen), block(ds, seen));
-                        multiply([count, seen, w], q, transposed(k), scores, false);
-                        multiply([count, seen, w], g, transposed(v), grads, false);
-                        for i in 0..count {
-                            let row = query + i;
-                            let (mask, step) = job.mask_row(batch, head, row);
-                            let log_sum = *log_sums.get().add((batch * job.heads + head) * job.queries + row);
-                            again_row(p.add(i * seen), seen, job.visible(row), job.scale, mask, step, log_sum);
-                        }
-                        // dv takes p before dp becomes the gradient of the scores.
-                        multiply([seen, w, count], transposed(scores), g, dv, true);
-                        for i in 0..count as isize {
-                            let level: f64 = (0..w as isize)
-                                .map(|d| *g.data.offset(i * g.row + d * g.column) as f64 * *o.data.offset(i * o.row + d * o.column) as f64)
-                                .sum();
-                            let at = i as usize * seen;
-                            grad_row(p.add(at), ds.add(at), seen, level as f32, job.scale);
-                        }
-                        multiply([count, w, seen], grads, k, dq, false);
-                        multiply([seen, w, count], transposed(grads), q, dk, true);
-                    }
-                }
+            let memory = match Scratch::new::<f32>(2 * BLOCK * job.keys) {
+                Ok(memory) => memory,
+                Err(error) => return fault.error(error),
+            };
+            for unit in part_range(units, parts, part, 1) {
+                // SAFETY: as above; there are two blocks of scratch memory.
+                unsafe { attention_blocks::backward(&job, [unit / kv_heads, unit % kv_heads], &to(), memory.data()) };
             }
-        }
         });
     }
     fault.result()?;

@@ -1,11 +1,11 @@
 //! Threads of the pool that stay awake for a moment after work: waking one takes longer than many kernels do.
 //!
 //! They are jobs of Rayon's that look for what a caller has to share until nothing came for [`PATIENCE`]. One caller at a
-//! time has them; others go through Rayon itself.
+//! time has them; others begin alone and are helped by threads of Rayon's that come in time ([`offer`]).
 
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{current, yield_now, Thread, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -71,6 +71,67 @@ pub fn share(helpers: usize, work: &(impl Fn() + Sync)) -> bool {
         resume_unwind(panic);
     }
     true
+}
+
+/// What a caller shares without those who are awake. It outlives the caller's turn, for threads that come too late.
+struct Offer {
+    /// On the caller's stack: only for those who came in before it closed.
+    work: *const (dyn Fn() + Sync),
+    /// Threads inside, and [`CLOSED`].
+    inside: AtomicUsize,
+    panicked: Mutex<Option<Box<dyn std::any::Any + Send>>>,
+}
+
+/// Nobody may come in any more.
+const CLOSED: usize = 1 << (usize::BITS - 1);
+
+// SAFETY: `work` is `Sync`, and `take_part` says why it is alive where it is called.
+unsafe impl Send for Offer {}
+// SAFETY: as above.
+unsafe impl Sync for Offer {}
+
+impl Offer {
+    fn take_part(&self) {
+        // A count that came in after the end changes nothing.
+        if self.inside.fetch_add(1, SeqCst) & CLOSED == 0 {
+            // SAFETY: the caller waits, after it closed the offer, until all who came in before are out.
+            let work = unsafe { &*self.work };
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+                *self.panicked.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+            }
+        }
+        self.inside.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Runs `work` here, and on up to `helpers` threads of Rayon's that wake up before it is done. Nobody waits for one that has
+/// not begun: with `rayon::join` a caller that is no thread of the pool would wait for one of the pool to do all of it, and
+/// one that is would do others' work while it waits.
+pub fn offer(helpers: usize, work: &(impl Fn() + Sync)) {
+    let short: &(dyn Fn() + Sync) = work;
+    // SAFETY: a lifetime alone is left out; `take_part` keeps to it.
+    let work: *const (dyn Fn() + Sync) = unsafe { std::mem::transmute(short) };
+    let offer = Arc::new(Offer { work, inside: AtomicUsize::new(0), panicked: Mutex::new(None) });
+    for _ in 0..helpers {
+        let offer = offer.clone();
+        rayon::spawn(move || offer.take_part());
+    }
+    let own = catch_unwind(AssertUnwindSafe(short));
+    let mut inside = offer.inside.fetch_or(CLOSED, SeqCst);
+    let mut looks = 0;
+    while inside & !CLOSED > 0 {
+        looks += 1;
+        if looks % LOOKS == 0 {
+            yield_now();
+        } else {
+            std::hint::spin_loop();
+        }
+        inside = offer.inside.load(SeqCst);
+    }
+    let other = offer.panicked.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(panic) = own.err().or(other) {
+        resume_unwind(panic);
+    }
 }
 
 /// Looks for tasks until none came for a while.
@@ -145,6 +206,30 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn an_offer_is_done_once_and_ends_with_its_caller() {
+        start_pool(4, false);
+        for round in 0..2000 {
+            let (next, sum) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            offer(round % 4, &|| loop {
+                let part = next.fetch_add(1, SeqCst);
+                if part >= 16 {
+                    return;
+                }
+                sum.fetch_add(part + 1, SeqCst);
+            });
+            assert_eq!(sum.into_inner(), 136);
+        }
+        // Whoever comes late finds it closed; a panic of any thread comes out here.
+        for bad in [0, 15] {
+            let next = AtomicUsize::new(0);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                offer(3, &|| while let part @ 0..16 = next.fetch_add(1, SeqCst) { assert!(part != bad, "planted") })
+            }));
+            assert!(result.is_err());
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! conv: cross-correlation by copying windows into a matrix, an image at a time so that it stays in cache, and multiplying;
-//! or directly, where that is faster (`conv_direct.rs`).
+//! or directly, where that is faster (`conv_direct.rs`, and for gradients `conv_weights.rs`, `conv_shift.rs`, `conv_turn.rs`,
+//! `conv_grad.rs`).
 
 use crate::call::{Call, Error};
-use crate::{conv_direct, conv_grad};
+use crate::{conv_direct, conv_grad, conv_shift, conv_turn, conv_weights};
 use crate::dense::Dense;
 use crate::memory::Scratch;
 use crate::product::{multiply, Factor};
@@ -52,6 +53,11 @@ impl Sizes {
 
     fn work(&self) -> f64 {
         self.products() * 0.03 + (self.batch * self.groups * self.depth() * self.pixels) as f64 * 0.2
+    }
+
+    /// Whether there is nothing to compute with.
+    pub fn is_empty(&self) -> bool {
+        self.batch * self.ins * self.plane * self.pixels == 0
     }
 
     /// Whether a window is one element, and the matrix of windows therefore the image itself.
@@ -206,6 +212,8 @@ pub unsafe fn conv(call: &Call) -> Result<(), Error> {
     let to = Dense::target(result, call.inputs.iter().all(|input| input.data != result.data))?;
     let [a_data, b_data, c_data] = [&a, &b, &to].map(|dense| Shared::new(dense.data.cast::<f32>()));
     let direct = conv_direct::is_direct(&sizes, pass);
+    let shifted = pass == 1 && conv_shift::is_shifted(&sizes);
+    let turned = if pass == 1 && !shifted { conv_turn::turned(&sizes, b_data) } else { None };
     match pass {
         0 => {
             let bias = call.inputs.get(2).map(|view| Dense::load(view, threads)).transpose()?;
@@ -216,9 +224,14 @@ pub unsafe fn conv(call: &Call) -> Result<(), Error> {
                 forward(&sizes, a_data, b_data, bias, c_data, threads)?;
             }
         }
-        1 if direct => conv_grad::input_gradient(&sizes, a_data, b_data, c_data, threads)?,
-        2 if direct => conv_grad::weight_gradient(&sizes, a_data, b_data, c_data, threads)?,
-        1 => input_gradient(&sizes, a_data, b_data, c_data, threads)?,
+        1 => match turned {
+            Some(turned) => conv_turn::input_gradient(&sizes, &turned, a_data, b_data, c_data, threads)?,
+            None if shifted => conv_shift::input_gradient(&sizes, a_data, b_data, c_data, threads)?,
+            None if direct => conv_grad::input_gradient(&sizes, a_data, b_data, c_data, threads)?,
+            None => input_gradient(&sizes, a_data, b_data, c_data, threads)?,
+        },
+        _ if conv_weights::is_laned(&sizes) => conv_weights::weight_gradient(&sizes, a_data, b_data, c_data, threads)?,
+        _ if direct => conv_grad::weight_gradient(&sizes, a_data, b_data, c_data, threads)?,
         _ => weight_gradient(&sizes, a_data, b_data, c_data, threads)?,
     }
     to.store(result, threads)?;

@@ -98,5 +98,36 @@ fn all_ways_give_the_plain_sums() {
     compare(&Case { groups: 4, ins: 1, outs: 1, kernel: [3, 3], padding: [1, 1], ..plain });
     compare(&Case { groups: 2, outs: 3, kernel: [2, 3], stride: [2, 2], padding: [1, 1], ..plain });
     compare(&Case { kernel: [1, 1], ..plain });
+    // Planes of gradients that end where vectors do: input gradients as small products, in one strip or several.
+    compare(&Case { padding: [2, 2], ..plain });
+    compare(&Case { input: [20, 12], ins: 7, outs: 9, padding: [0, 2], ..plain });
+    compare(&Case { batch: 1, ins: 40, outs: 33, input: [33, 16], kernel: [3, 3], padding: [1, 1], ..plain });
+    compare(&Case { groups: 3, ins: 2, outs: 4, input: [18, 20], kernel: [3, 5], dilation: [2, 1], ..plain });
+    // Taps in one bundle or several, channels in one vector or several, rows of one strip or several.
+    compare(&Case { outs: 17, input: [40, 21], kernel: [7, 2], stride: [2, 3], padding: [3, 1], ..plain });
+    compare(&Case { batch: 2, groups: 2, ins: 3, outs: 8, input: [9, 300], kernel: [3, 9], ..plain });
     compare(&Case { input: [6, 6], kernel: [3, 3], ..plain });
+}
+
+#[test]
+fn sums_over_a_long_row_stay_exact() {
+    start_pool(3, false);
+    let (outs, width, taps) = (8, 70_000, 9);
+    let positive = |i: usize| ((i as u32 + 1).wrapping_mul(0x9e37_79b1) >> 8) as f32 / 2f32.powi(24);
+    let out = width - taps + 1;
+    let mut x: Vec<f32> = (0..width).map(positive).collect();
+    let mut g: Vec<f32> = (0..outs * out).map(|i| positive(i + width)).collect();
+    let mut result = vec![f32::NAN; outs * taps];
+    let view = |data: &mut Vec<f32>, shape: &[usize]| View::dense(DType::F32, data.as_mut_ptr().cast(), shape);
+    let inputs = [view(&mut g, &[1, outs, out]), view(&mut x, &[1, 1, width])];
+    let outputs = [view(&mut result, &[outs, 1, taps])];
+    let attributes = [2.0, 1.0, 1.0, 1.0, 0.0, 0.0];
+    let call = Call { inputs: &inputs, outputs: &outputs, attributes: &attributes, params: &[], program: None, threads: 2 };
+    // SAFETY: the views are those vectors.
+    unsafe { run(Kernel::Conv, &call) }.unwrap();
+    for (i, got) in result.iter().enumerate() {
+        let g = &g[i / taps * out..][..out];
+        let exact: f64 = g.iter().zip(&x[i % taps..]).map(|(g, x)| *g as f64 * *x as f64).sum();
+        assert!((*got as f64 - exact).abs() <= 2e-6 * exact, "{got} for {exact}");
+    }
 }

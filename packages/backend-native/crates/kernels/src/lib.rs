@@ -7,6 +7,8 @@
 
 mod arg_reduce;
 mod attention;
+mod attention_blocks;
+mod attention_step;
 mod attention_tiles;
 mod awake;
 #[cfg(target_arch = "x86_64")]
@@ -16,10 +18,14 @@ mod check;
 mod conv;
 mod conv_direct;
 mod conv_grad;
+mod conv_shift;
 #[cfg(test)]
 mod conv_tests;
+mod conv_turn;
+mod conv_weights;
 mod dense;
 mod dtype;
+mod failures;
 mod gather;
 mod interpret;
 mod level;
@@ -29,6 +35,8 @@ mod matmul;
 mod matvec;
 mod memory;
 mod pool;
+#[cfg(test)]
+mod pool_tests;
 mod product;
 mod program;
 mod quantized;
@@ -46,6 +54,7 @@ mod taint;
 mod threads;
 mod tokens;
 mod transfer;
+mod turn;
 mod window;
 
 pub use call::{run, Call, Error, Kernel};

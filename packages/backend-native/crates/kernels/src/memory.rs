@@ -7,6 +7,8 @@ use crate::call::Error;
 
 /// Blocks begin at multiples of this, and sizes are rounded up to it.
 const ALIGN: usize = 64;
+/// A huge page, where the system has them.
+const HUGE: usize = 2 << 20;
 
 /// One aligned block of uninitialised memory.
 pub struct Block {
@@ -28,6 +30,7 @@ impl Block {
         if data.is_null() {
             return Err(Error::OutOfMemory(bytes));
         }
+        prefer_huge_pages(data, &layout);
         Ok(Block { data, bytes: layout.size() })
     }
 
@@ -43,7 +46,25 @@ impl Block {
 
 fn layout_of(bytes: usize) -> Option<Layout> {
     let rounded = bytes.max(1).checked_next_multiple_of(ALIGN)?;
-    Layout::from_size_align(rounded, ALIGN).ok()
+    // Large blocks begin with a huge page.
+    let align = if rounded >= 2 * HUGE { HUGE } else { ALIGN };
+    Layout::from_size_align(rounded, align).ok()
+}
+
+/// Asks for huge pages under a large block: a weight that is read once passes 512 times as many of the others, and finding
+/// each in memory costs most where the machine is a virtual one. They come into being faster, too. Where there are none,
+/// nothing changes.
+fn prefer_huge_pages(data: *mut u8, layout: &Layout) {
+    #[cfg(target_os = "linux")]
+    if layout.align() == HUGE {
+        extern "C" {
+            fn madvise(address: *mut u8, length: usize, advice: i32) -> i32;
+        }
+        const MADV_HUGEPAGE: i32 = 14;
+        // SAFETY: advice about whole pages of a block that nobody has yet; memory stays what it is.
+        unsafe { madvise(data, layout.size() / HUGE * HUGE, MADV_HUGEPAGE) };
+    }
+    let _ = (data, layout);
 }
 
 impl Drop for Block {
@@ -208,6 +229,14 @@ mod tests {
         assert!(!pool.free(first));
         assert_eq!(pool.allocate(0).unwrap(), first);
         assert_eq!(pool.live(), 64);
+    }
+
+    #[test]
+    fn large_blocks_begin_with_a_page_of_their_own() {
+        let block = Block::new(2 * HUGE + 100).unwrap();
+        assert_eq!((block.data() as usize % HUGE, block.bytes()), (0, 2 * HUGE + 128));
+        // SAFETY: within the block.
+        unsafe { block.data().add(2 * HUGE + 127).write(1) };
     }
 
     #[test]

@@ -131,21 +131,86 @@ multiversion! {
         = greatest_row_body
 }
 
-/// Puts gradients of a row of windows back where their greatest elements lie, for windows of two columns each that do not
-/// share any: without a branch or an address that depends on what was greatest.
+/// Whether `y` comes before `x` as the greatest: it is greater, or the first NaN.
 #[inline(always)]
-unsafe fn put_pairs_body<const F: bool>(places: &[usize], taps: *const u32, g: *const f32, count: usize, to: *mut f32) {
-    for (pair, place) in places.iter().step_by(2).enumerate() {
-        let (row, number) = (to.add(*place), 2 * pair as u32);
-        for i in 0..count {
-            let (tap, value) = (*taps.add(i), *g.add(i));
-            *row.add(2 * i) += if tap == number { value } else { 0.0 };
-            *row.add(2 * i + 1) += if tap == number + 1 { value } else { 0.0 };
+fn beats(y: f32, x: f32) -> bool {
+    (y > x) | (y.is_nan() & !x.is_nan())
+}
+
+/// Maxima of a row of windows of two by two that share no element, `below` elements from one row to the next. With
+/// gradients `g` (null without) these go to where the maxima lie, and zeros to the other places of the windows.
+#[inline(always)]
+unsafe fn squares_row(x: *const f32, below: usize, count: usize, g: *const f32, to: *mut f32) {
+    macro_rules! windows {
+        ($width:expr, $at:expr) => {{
+            let from = x.add(2 * $at);
+            let upper = from.cast::<[f32; 2 * $width]>().read_unaligned();
+            let lower = from.add(below).cast::<[f32; 2 * $width]>().read_unaligned();
+            let mut most = [0f32; $width];
+            let mut right = [[false; $width]; 2];
+            let mut down = [false; $width];
+            for i in 0..$width {
+                right[0][i] = beats(upper[2 * i + 1], upper[2 * i]);
+                right[1][i] = beats(lower[2 * i + 1], lower[2 * i]);
+                let high = if right[0][i] { upper[2 * i + 1] } else { upper[2 * i] };
+                let low = if right[1][i] { lower[2 * i + 1] } else { lower[2 * i] };
+                down[i] = beats(low, high);
+                most[i] = if down[i] { low } else { high };
+            }
+            if g.is_null() {
+                to.add($at).cast::<[f32; $width]>().write_unaligned(most);
+            } else {
+                let g = g.add($at).cast::<[f32; $width]>().read_unaligned();
+                let mut rows = [[0f32; 2 * $width]; 2];
+                for i in 0..$width {
+                    let parts = [if down[i] { 0.0 } else { g[i] }, if down[i] { g[i] } else { 0.0 }];
+                    for row in 0..2 {
+                        rows[row][2 * i] = if right[row][i] { 0.0 } else { parts[row] };
+                        rows[row][2 * i + 1] = if right[row][i] { parts[row] } else { 0.0 };
+                    }
+                }
+                to.add(2 * $at).cast::<[f32; 2 * $width]>().write_unaligned(rows[0]);
+                to.add(2 * $at + below).cast::<[f32; 2 * $width]>().write_unaligned(rows[1]);
+            }
+        }};
+    }
+    let mut at = 0;
+    while at + 8 <= count {
+        windows!(8, at);
+        at += 8;
+    }
+    if at + 4 <= count {
+        windows!(4, at);
+        at += 4;
+    }
+    while at < count {
+        windows!(1, at);
+        at += 1;
+    }
+}
+
+/// All rows of one plane, for windows of [`are_squares`].
+#[inline(always)]
+unsafe fn squares_body<const F: bool>(window: &Window, x: *const f32, g: *const f32, to: *mut f32) {
+    let ([slices, height, width], [_, tall, across]) = (window.output, window.input);
+    for slice in 0..slices {
+        for line in 0..height {
+            let (row, place) = ((slice * height + line) * width, (slice * tall + 2 * line) * across);
+            if g.is_null() {
+                squares_row(x.add(place), across, width, g, to.add(row));
+            } else {
+                squares_row(x.add(place), across, width, g.add(row), to.add(place));
+            }
         }
     }
 }
 multiversion! {
-    unsafe fn put_pairs(places: &[usize], taps: *const u32, g: *const f32, count: usize, to: *mut f32) = put_pairs_body
+    unsafe fn squares_plane(window: &Window, x: *const f32, g: *const f32, to: *mut f32) = squares_body
+}
+
+/// Whether windows are two by two and lie side by side.
+fn are_squares(window: &Window) -> bool {
+    window.kernel == [1, 2, 2] && window.stride == [1, 2, 2] && window.dilation == [1, 1, 1]
 }
 
 /// Longest row of outputs that [`greatest_row`] is used for.
@@ -169,7 +234,6 @@ unsafe fn greatest_plane(window: &Window, places: &[usize], x: *const f32, g: Op
     let mut taps = [0u32; LONGEST];
     let step = window.stride[2];
     let count = window.output[2];
-    let pairs = step == 2 && window.kernel[2] == 2 && window.dilation[2] == 1;
     for oz in 0..window.output[0] {
         for oy in 0..window.output[1] {
             let row = oz * window.stride[0] * window.input[1] + oy * window.stride[1];
@@ -179,10 +243,6 @@ unsafe fn greatest_plane(window: &Window, places: &[usize], x: *const f32, g: Op
                 None => greatest_row(places, step, x.add(first), count, to.add(out), taps.as_mut_ptr()),
                 Some(g) => {
                     greatest_row(places, step, x.add(first), count, best.as_mut_ptr(), taps.as_mut_ptr());
-                    if pairs {
-                        put_pairs(places, taps.as_ptr(), g.add(out), count, to.add(first));
-                        continue;
-                    }
                     for (i, &tap) in taps[..count].iter().enumerate() {
                         *to.add(first + i * step + places[tap as usize]) += *g.add(out + i);
                     }
@@ -221,6 +281,7 @@ pub unsafe fn pooling(call: &Call) -> Result<(), Error> {
     let (size, pixels) = (volume(window.input), volume(window.output));
     let taps = volume(window.kernel);
     let fast = !mean && is_inside(&window);
+    let squares = fast && are_squares(&window);
     let mut places = room(if fast { taps } else { 0 })?;
     if fast {
         elements(&window, window.kernel.map(|size| (0, size)), |element| places.push(element));
@@ -230,6 +291,11 @@ pub unsafe fn pooling(call: &Call) -> Result<(), Error> {
         for plane in part_range(planes, parts, part, 1) {
             // SAFETY: planes are dense, spans are clipped to them, and planes of the result have one part.
             unsafe {
+                if !backward && squares {
+                    let to = target.get().add(plane * pixels);
+                    squares_plane(&window, from.get().add(plane * size), std::ptr::null(), to);
+                    continue;
+                }
                 if !backward && fast {
                     greatest_plane(&window, &places, from.get().add(plane * size), None, target.get().add(plane * pixels));
                     continue;
@@ -248,12 +314,16 @@ pub unsafe fn pooling(call: &Call) -> Result<(), Error> {
                     continue;
                 }
                 let (g, dx) = (from.get().add(plane * pixels), target.get().add(plane * size));
-                std::slice::from_raw_parts_mut(dx, size).fill(0.0);
+                // Windows side by side leave out the last row or column at most.
+                if !squares || size > 4 * pixels {
+                    std::slice::from_raw_parts_mut(dx, size).fill(0.0);
+                }
                 match &source {
                     None => spans.each(&window, |pixel, span| {
                         let share = (*g.add(pixel) as f64 / divisors[pixel]) as f32;
                         elements(&window, span, |element| *dx.add(element) += share);
                     }),
+                    Some(x) if squares => squares_plane(&window, x.get().add(plane * size), g, dx),
                     Some(x) if fast => greatest_plane(&window, &places, x.get().add(plane * size), Some(g), dx),
                     Some(x) => {
                         let x = x.get().add(plane * size);

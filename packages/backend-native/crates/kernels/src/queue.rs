@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::ops::Range;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,26 +13,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::call::{run, Call, Error, Kernel};
 use crate::check::check;
+use crate::failures::Failures;
+pub use crate::failures::Failure;
 use crate::memory::{room, Block, Pool};
 use crate::program::Program;
 use crate::space::View;
-use crate::taint::Taints;
 
 /// Most commands that may wait; who has more waits with them.
 const MOST_WAITING: usize = 4096;
 /// Most bytes that may wait to be written.
 const MOST_WRITTEN: usize = 64 << 20;
-
-/// Why a command did not do what it was asked for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Failure {
-    /// A call failed, this or one that made what is read.
-    Call { kernel: Kernel, program: Option<usize>, error: Error },
-    /// The memory to answer with was not to be had.
-    OutOfMemory(usize),
-    /// The queue was closed before.
-    Closed,
-}
 
 /// Receives what a command was asked for, on the queue's thread.
 pub type Reply = Box<dyn FnOnce(Result<Vec<u8>, Failure>) + Send>;
@@ -58,7 +49,7 @@ struct Place {
 unsafe impl Send for Place {}
 
 impl Place {
-    fn range(&self) -> std::ops::Range<usize> {
+    fn range(&self) -> Range<usize> {
         self.data as usize..self.data as usize + self.bytes
     }
 }
@@ -80,9 +71,7 @@ struct State {
     written: usize,
     freed: usize,
     closed: Option<(Pool, Reply)>,
-    taints: Taints<Failure>,
-    /// What went wrong and nobody was told of.
-    untold: Option<Arc<Failure>>,
+    failures: Failures,
 }
 
 struct Shared {
@@ -205,7 +194,7 @@ impl Queue {
                 let mut state = self.wait_for(0);
                 // SAFETY: the memory is there, and nobody else uses it.
                 unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
-                state.taints.clear(&place.range());
+                state.failures.clear(&place.range());
             }
         }
     }
@@ -225,10 +214,15 @@ impl Queue {
     pub unsafe fn read_now(&self, from: *mut u8, into: &mut [u8]) -> Result<(), Failure> {
         let mut state = self.wait_for(0);
         let place = Place { data: from, bytes: into.len() };
-        state.admit(&place)?;
+        state.failures.admit(&place.range())?;
         // SAFETY: the memory is there, and nobody else uses it.
         unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
         Ok(())
+    }
+
+    /// Waits until nothing is under way; fails where these bytes were not made.
+    pub fn admit(&self, from: *mut u8, bytes: usize) -> Result<(), Failure> {
+        self.wait_for(0).failures.admit(&Place { data: from, bytes }.range())
     }
 
     /// Gives a block back once nothing that was asked for before can use it.
@@ -237,7 +231,7 @@ impl Queue {
             return self.push(Command::Free(block));
         }
         let place = Place { data: block.data(), bytes: block.bytes() };
-        self.shared.lock().taints.clear(&place.range());
+        self.shared.lock().failures.clear(&place.range());
     }
 
     /// Answers once all that was asked for before is done, with what went wrong in it and nobody was told of.
@@ -251,19 +245,6 @@ impl Queue {
         self.shared.closing.store(true, Ordering::Relaxed);
         self.shared.lock().closed = Some((pool, reply));
         self.shared.work.notify_one();
-    }
-}
-
-impl State {
-    /// Refuses to read what was not made.
-    fn admit(&mut self, place: &Place) -> Result<(), Failure> {
-        let Some(reason) = self.taints.find(&place.range()) else {
-            return Ok(());
-        };
-        let failure = (**reason).clone();
-        // An operation may be several calls, more than one of which fails: whoever is told of one knows.
-        self.untold = None;
-        Err(failure)
     }
 }
 
@@ -314,19 +295,19 @@ fn obey(shared: &Shared, command: Command) {
         Command::Write(place, bytes) => {
             // SAFETY: `Queue::write` was promised that the memory is there.
             unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), place.data, place.bytes) };
-            shared.lock().taints.clear(&place.range());
+            shared.lock().failures.clear(&place.range());
         }
         Command::Read(place, reply) => {
-            let admitted = shared.lock().admit(&place);
+            let admitted = shared.lock().failures.admit(&place.range());
             reply(admitted.and_then(|()| copy_of(&place)));
         }
         Command::Free(block) => {
             let place = Place { data: block.data(), bytes: block.bytes() };
-            shared.lock().taints.clear(&place.range());
+            shared.lock().failures.clear(&place.range());
         }
         Command::Finish(reply) => {
-            let untold = shared.lock().untold.take();
-            reply(untold.map_or(Ok(Vec::new()), |failure| Err((*failure).clone())));
+            let untold = shared.lock().failures.tell();
+            reply(untold.map_or(Ok(Vec::new()), Err));
         }
     }
 }
@@ -347,10 +328,7 @@ fn run_call(shared: &Shared, owned: &Owned) {
     let mut state = shared.lock();
     // A scatter adds to what its output holds.
     let also = if owned.kernel == Kernel::Scatter { outputs } else { &[] };
-    if let Some(reason) = state.taints.find_in(inputs.iter().chain(also)).cloned() {
-        for view in outputs {
-            state.taints.mark(view, &reason);
-        }
+    if state.failures.pass_on(inputs.iter().chain(also), outputs) {
         return;
     }
     drop(state);
@@ -368,15 +346,10 @@ fn run_call(shared: &Shared, owned: &Owned) {
     let result = result.unwrap_or_else(|panic| Err(Error::Invalid(text_of(&*panic))));
     let mut state = shared.lock();
     match result {
-        Ok(()) if state.taints.is_empty() => {}
-        Ok(()) => outputs.iter().for_each(|view| state.taints.clear_view(view)),
+        Ok(()) => state.failures.written(outputs),
         Err(error) => {
             let program = owned.program.as_ref().map(|&(number, _)| number);
-            let failure = Arc::new(Failure::Call { kernel: owned.kernel, program, error });
-            state.untold.get_or_insert_with(|| failure.clone());
-            for view in outputs {
-                state.taints.mark(view, &failure);
-            }
+            state.failures.add(inputs, outputs, Failure::Call { kernel: owned.kernel, program, error });
         }
     }
 }

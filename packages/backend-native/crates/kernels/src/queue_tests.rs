@@ -176,6 +176,70 @@ fn a_failure_that_nobody_read_comes_out_at_the_end_once() {
 }
 
 #[test]
+fn who_reads_one_failure_does_not_silence_another() {
+    let mut engine = Engine::new();
+    let x = engine.with(&[1.0, 2.0]);
+    let [bad, worse] = [engine.with(&[index(-1), index(0)]), engine.with(&[index(0), index(7)])];
+    let [a, b, both] = [0; 3].map(|_| engine.buffer(2));
+    engine.pick(x, bad, a, 2);
+    engine.pick(x, worse, b, 2);
+    assert_eq!(engine.read(a, 2).recv().unwrap(), Err(OUT_OF_RANGE));
+    assert_eq!(engine.finish(), Err(OUT_OF_RANGE));
+    assert_eq!(engine.finish(), Ok(()));
+    // What comes from two failures tells of both.
+    engine.pick(x, bad, a, 2);
+    engine.pick(x, worse, b, 2);
+    engine.pick(a, b, both, 2);
+    assert_eq!(engine.read(both, 2).recv().unwrap(), Err(OUT_OF_RANGE));
+    assert_eq!(engine.finish(), Ok(()));
+    engine.close();
+}
+
+#[test]
+fn what_fails_twice_at_the_same_numbers_is_one_failure() {
+    let mut engine = Engine::new();
+    let (x, bad) = (engine.with(&[1.0, 2.0]), engine.with(&[index(-1), index(0)]));
+    let [a, b] = [0; 2].map(|_| engine.buffer(2));
+    engine.pick(x, bad, a, 2);
+    engine.pick(x, bad, b, 2);
+    assert_eq!(engine.read(b, 2).recv().unwrap(), Err(OUT_OF_RANGE));
+    assert_eq!(engine.finish(), Ok(()));
+    // The same place with other numbers is another.
+    engine.pick(x, bad, a, 2);
+    engine.write(bad, &[index(9), index(9)]);
+    engine.pick(x, bad, b, 2);
+    assert_eq!(engine.read(b, 2).recv().unwrap(), Err(OUT_OF_RANGE));
+    assert_eq!(engine.finish(), Err(OUT_OF_RANGE));
+    engine.close();
+}
+
+#[test]
+fn a_failure_spoils_the_elements_of_a_view_alone() {
+    let mut engine = Engine::new();
+    let n = 1000;
+    let x = engine.with(&vec![1.0; n]);
+    let bad = engine.with(&vec![index(-1); n]);
+    let table = engine.with(&vec![5.0; 2 * n]);
+    let mut column = engine.view(table, DType::F32, 2 * n);
+    (column.shape[0], column.strides[0], column.size) = (n, 2, n);
+    column.update();
+    let inputs = [engine.view(x, DType::F32, n), engine.view(bad, DType::I32, n)];
+    engine.call(Kernel::Gather, &inputs, &[column], &[0.0]).unwrap();
+    let mut other = column;
+    other.data = column.data.wrapping_add(4);
+    let sums = engine.buffer(n);
+    let to = [engine.view(sums, DType::F32, n)];
+    engine.call(Kernel::Scan, &[other], &to, &[0.0, 0.0, 0.0]).unwrap();
+    assert_eq!(engine.read(sums, n).recv().unwrap().unwrap()[n - 1], 5000.0);
+    engine.call(Kernel::Scan, &[column], &to, &[0.0, 0.0, 0.0]).unwrap();
+    assert_eq!(engine.read(sums, n).recv().unwrap(), Err(OUT_OF_RANGE));
+    // The column is written anew.
+    engine.call(Kernel::Scan, &[other], &[column], &[0.0, 0.0, 0.0]).unwrap();
+    assert_eq!(engine.read(table, 2 * n).recv().unwrap().unwrap()[2 * n - 2..], [5000.0, 5.0]);
+    engine.close();
+}
+
+#[test]
 fn a_scatter_onto_what_was_not_made_fails_with_it() {
     let mut engine = Engine::new();
     let (x, bad, good) = (engine.with(&[1.0]), engine.with(&[index(7)]), engine.with(&[index(0)]));

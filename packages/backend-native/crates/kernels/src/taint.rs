@@ -1,21 +1,24 @@
 //! Which memory holds no result, because the call that should have made it failed or was left out.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::space::View;
+use crate::space::{View, MAX_RANK};
 
-/// Most stretches of one view that are taken out one by one; a view of more leaves its memory as it is.
-const MOST_RUNS: usize = 1 << 16;
+/// Most stretches of one view that are looked at one by one. A view of more counts as all bytes from its first to its last
+/// where it was not made or is read, and as none where it is written.
+const MOST_RUNS: usize = 1 << 18;
 
 /// Stretches of memory, by address, each with the reason why it holds no result. None overlap.
 pub struct Taints<T> {
-    marked: Vec<(Range<usize>, Arc<T>)>,
+    /// Ends and reasons by beginning.
+    marked: BTreeMap<usize, (usize, Arc<T>)>,
 }
 
 impl<T> Default for Taints<T> {
     fn default() -> Self {
-        Taints { marked: Vec::new() }
+        Taints { marked: BTreeMap::new() }
     }
 }
 
@@ -24,81 +27,156 @@ impl<T> Taints<T> {
         self.marked.is_empty()
     }
 
-    /// The reason why some of these bytes hold no result.
-    pub fn find(&self, bytes: &Range<usize>) -> Option<&Arc<T>> {
-        let hit = self.marked.iter().find(|(marked, _)| marked.start < bytes.end && bytes.start < marked.end);
-        hit.map(|(_, reason)| reason)
+    /// The stretches that reach into these bytes, the last first.
+    fn among<'a>(&'a self, bytes: &Range<usize>) -> impl Iterator<Item = (usize, usize, &'a Arc<T>)> {
+        let start = bytes.start;
+        let before = self.marked.range(..bytes.end).rev();
+        before.map(|(&from, (to, reason))| (from, *to, reason)).take_while(move |&(_, to, _)| to > start)
     }
 
-    /// The same for any of several views.
-    pub fn find_in<'a>(&self, views: impl IntoIterator<Item = &'a View>) -> Option<&Arc<T>> {
-        views.into_iter().find_map(|view| self.find(&span(view)))
+    /// The reasons why some of these bytes hold no result, each once, those of the last bytes first.
+    pub fn find(&self, bytes: &Range<usize>) -> Vec<Arc<T>> {
+        let mut reasons = Vec::new();
+        self.collect(bytes, &mut reasons);
+        reasons
     }
 
-    /// Marks all bytes between the first and the last of a view.
+    /// The same for the elements of several views.
+    pub fn find_in<'a>(&self, views: impl IntoIterator<Item = &'a View>) -> Vec<Arc<T>> {
+        let mut reasons = Vec::new();
+        for view in views {
+            let runs = Runs::of(view);
+            let span = runs.span();
+            if self.among(&span).next().is_none() {
+                continue;
+            }
+            if runs.count > MOST_RUNS {
+                self.collect(&span, &mut reasons);
+            } else {
+                runs.each(|run| self.collect(&run, &mut reasons));
+            }
+        }
+        reasons
+    }
+
+    fn collect(&self, bytes: &Range<usize>, reasons: &mut Vec<Arc<T>>) {
+        for (_, _, reason) in self.among(bytes) {
+            if !reasons.iter().any(|known| Arc::ptr_eq(known, reason)) {
+                reasons.push(reason.clone());
+            }
+        }
+    }
+
+    /// Marks the elements of a view.
     pub fn mark(&mut self, view: &View, reason: &Arc<T>) {
-        let bytes = span(view);
-        self.clear(&bytes);
-        self.marked.push((bytes, reason.clone()));
+        let runs = Runs::of(view);
+        let mut mark = |bytes: Range<usize>| {
+            self.clear(&bytes);
+            self.marked.insert(bytes.start, (bytes.end, reason.clone()));
+        };
+        if runs.count > MOST_RUNS {
+            mark(runs.span());
+        } else {
+            runs.each(mark);
+        }
     }
 
     /// These bytes were written, or given back.
     pub fn clear(&mut self, bytes: &Range<usize>) {
-        for at in (0..self.marked.len()).rev() {
-            let (marked, reason) = &self.marked[at];
-            if marked.end <= bytes.start || bytes.end <= marked.start {
-                continue;
+        let last = |taints: &Self| taints.among(bytes).next().map(|(from, to, reason)| (from, to, reason.clone()));
+        while let Some((from, to, reason)) = last(self) {
+            self.marked.remove(&from);
+            if to > bytes.end {
+                self.marked.insert(bytes.end, (to, reason.clone()));
             }
-            let (before, after) = (marked.start..bytes.start, bytes.end..marked.end);
-            let reason = reason.clone();
-            self.marked.swap_remove(at);
-            for rest in [before, after] {
-                if !rest.is_empty() {
-                    self.marked.push((rest, reason.clone()));
-                }
+            if from < bytes.start {
+                self.marked.insert(from, (bytes.start, reason));
             }
         }
     }
 
     /// The elements of a view were written.
     pub fn clear_view(&mut self, view: &View) {
-        let bytes = span(view);
-        if self.find(&bytes).is_none() {
-            return;
-        }
-        let size = view.dtype.bytes();
-        if bytes.len() == view.size * size {
-            // Each position once and no gaps: in whatever order.
-            return self.clear(&bytes);
-        }
-        let last = view.rank - 1;
-        // A repeated dimension would be no output; one that is not dense is taken element by element.
-        let run = if view.strides[last] == 1 { view.shape[last] } else { 1 };
-        if view.size / run > MOST_RUNS {
-            return;
-        }
-        for first in (0..view.size).step_by(run) {
-            let mut rest = first;
-            let mut at = view.data as isize;
-            for axis in (0..view.rank).rev() {
-                at += (rest % view.shape[axis]) as isize * view.strides[axis] * size as isize;
-                rest /= view.shape[axis];
-            }
-            self.clear(&(at as usize..at as usize + run * size));
+        let runs = Runs::of(view);
+        let found = self.among(&runs.span()).next().is_some();
+        if found && runs.count <= MOST_RUNS {
+            runs.each(|run| self.clear(&run));
         }
     }
 }
 
-/// The addresses from the first to the last byte of a view that is not empty.
-fn span(view: &View) -> Range<usize> {
-    let size = view.dtype.bytes() as isize;
-    let (mut low, mut high) = (view.data as isize, view.data as isize + size);
-    for axis in 0..view.rank {
-        let reach = (view.shape[axis] as isize - 1) * view.strides[axis] * size;
-        low += reach.min(0);
-        high += reach.max(0);
+/// All bytes from the first to the last of a view that is not empty.
+pub fn span(view: &View) -> Range<usize> {
+    Runs::of(view).span()
+}
+
+/// The bytes of a view that is not empty, as stretches of equal length.
+struct Runs {
+    first: usize,
+    bytes: usize,
+    count: usize,
+    /// Numbers of stretches and the bytes between their beginnings, the nearest first.
+    steps: [(usize, usize); MAX_RANK],
+    rank: usize,
+}
+
+impl Runs {
+    fn of(view: &View) -> Runs {
+        let size = view.dtype.bytes();
+        let mut runs =
+            Runs { first: view.data as usize, bytes: size, count: 1, steps: [(1, 0); MAX_RANK], rank: 0 };
+        for axis in 0..view.rank {
+            let (count, step) = (view.shape[axis], view.strides[axis] * size as isize);
+            if count == 1 || step == 0 {
+                // The same element again.
+                continue;
+            }
+            if step < 0 {
+                runs.first -= (count - 1) * step.unsigned_abs();
+            }
+            runs.steps[runs.rank] = (count, step.unsigned_abs());
+            runs.rank += 1;
+        }
+        let steps = &mut runs.steps[..runs.rank];
+        steps.sort_unstable_by_key(|&(_, step)| step);
+        // What lies beside each other is one stretch.
+        let mut kept = 0;
+        for at in 0..runs.rank {
+            let (count, step) = runs.steps[at];
+            match kept {
+                0 if step == runs.bytes => runs.bytes *= count,
+                0 => {
+                    runs.steps[0] = (count, step);
+                    kept = 1;
+                }
+                _ if step == runs.steps[kept - 1].0 * runs.steps[kept - 1].1 => runs.steps[kept - 1].0 *= count,
+                _ => {
+                    runs.steps[kept] = (count, step);
+                    kept += 1;
+                }
+            }
+        }
+        runs.rank = kept;
+        runs.count = runs.steps[..kept].iter().map(|&(count, _)| count).product();
+        runs
     }
-    low as usize..high as usize
+
+    /// All bytes from the first to the last.
+    fn span(&self) -> Range<usize> {
+        let reach: usize = self.steps[..self.rank].iter().map(|&(count, step)| (count - 1) * step).sum();
+        self.first..self.first + reach + self.bytes
+    }
+
+    fn each(&self, mut what: impl FnMut(Range<usize>)) {
+        for index in 0..self.count {
+            let (mut rest, mut at) = (index, self.first);
+            for &(count, step) in &self.steps[..self.rank] {
+                at += rest % count * step;
+                rest /= count;
+            }
+            what(at..at + self.bytes);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -117,7 +195,7 @@ mod tests {
 
     fn found(taints: &Taints<u8>, element: usize) -> Option<u8> {
         let first = BASE + 4 * element;
-        taints.find(&(first..first + 4)).map(|reason| **reason)
+        taints.find(&(first..first + 4)).first().map(|reason| **reason)
     }
 
     fn all(taints: &Taints<u8>, count: usize) -> Vec<usize> {
@@ -153,11 +231,51 @@ mod tests {
     }
 
     #[test]
-    fn a_view_reaches_from_its_first_to_its_last_byte() {
+    fn a_view_marks_its_elements_alone() {
         let mut taints = Taints::default();
         taints.mark(&view(7, &[2, 2], &[-3, 1]), &Arc::new(1));
-        assert_eq!(all(&taints, 12), [4, 5, 6, 7, 8]);
-        assert!(taints.find_in([&view(0, &[4], &[1]), &view(9, &[2], &[1])]).is_none());
-        assert!(taints.find_in([&view(0, &[2], &[8])]).is_some());
+        assert_eq!(all(&taints, 12), [4, 5, 7, 8]);
+        assert!(taints.find_in([&view(0, &[4], &[1]), &view(9, &[2], &[1])]).is_empty());
+        assert!(taints.find_in([&view(0, &[3], &[3])]).is_empty());
+        assert!(!taints.find_in([&view(0, &[2], &[8])]).is_empty());
+        // One element many times, and the columns of a matrix one by one.
+        assert!(taints.find_in([&view(6, &[100, 1], &[0, 1])]).is_empty());
+        let mut taints = Taints::default();
+        taints.mark(&view(1, &[4, 1], &[3, 1]), &Arc::new(1));
+        assert_eq!(all(&taints, 12), [1, 4, 7, 10]);
+        taints.mark(&view(2, &[4], &[3]), &Arc::new(2));
+        taints.clear_view(&view(1, &[4], &[3]));
+        assert_eq!(all(&taints, 12), [2, 5, 8, 11]);
+        assert!(taints.find_in([&view(0, &[4, 2], &[3, 1])]).is_empty());
+    }
+
+    #[test]
+    fn all_reasons_are_found_once() {
+        let mut taints = Taints::default();
+        let reasons = [Arc::new(1), Arc::new(2), Arc::new(3)];
+        for (at, reason) in reasons.iter().enumerate() {
+            taints.mark(&view(at, &[4], &[3]), reason);
+        }
+        let mut numbers: Vec<u8> = taints.find_in([&view(0, &[12], &[1])]).iter().map(|reason| **reason).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2, 3]);
+        assert_eq!(taints.find_in([&view(9, &[2], &[-3])]).len(), 1);
+    }
+
+    #[test]
+    fn many_stretches_are_kept_apart_and_more_are_taken_together() {
+        let mut taints = Taints::default();
+        taints.mark(&view(0, &[MOST_RUNS], &[2]), &Arc::new(1));
+        assert_eq!(taints.marked.len(), MOST_RUNS);
+        assert!(taints.find_in([&view(1, &[MOST_RUNS], &[2])]).is_empty());
+        taints.clear_view(&view(0, &[MOST_RUNS], &[2]));
+        assert!(taints.is_empty());
+        taints.mark(&view(0, &[MOST_RUNS + 1], &[2]), &Arc::new(1));
+        assert_eq!(all(&taints, 4), [0, 1, 2, 3]);
+        // Too many to be looked at: they stay without a result.
+        taints.clear_view(&view(0, &[MOST_RUNS + 1], &[2]));
+        assert!(!taints.is_empty());
+        taints.clear_view(&view(0, &[2 * MOST_RUNS + 1], &[1]));
+        assert!(taints.is_empty());
     }
 }

@@ -18,8 +18,8 @@ static POOL: OnceLock<usize> = OnceLock::new();
 /// Starts the pool, once a process; later calls change nothing. Returns its number of threads.
 ///
 /// `threads` is what is wanted at least. `this_thread` makes the calling thread one of them, which makes handing work over
-/// cheap; only for a thread that lives as long as the process. There are two threads at least, so that a thread outside of
-/// the pool always finds one inside to do its work.
+/// cheap; only for a thread that lives as long as the process. There are eight threads at least: a later backend may ask for
+/// more than the first did, and the pool does not grow.
 pub fn start_pool(threads: usize, this_thread: bool) -> usize {
     *POOL.get_or_init(|| {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -75,15 +75,7 @@ pub fn parallel(threads: usize, parts: usize, nanoseconds: f64, part: impl Fn(us
     let useful = (nanoseconds / (SERIAL_NS / 2.0)) as usize;
     let threads = threads.min(parts).min(useful.max(2));
     if !awake::share(threads - 1, &work) {
-        fan_out(threads, &work);
-    }
-}
-
-fn fan_out(threads: usize, work: &(impl Fn() + Sync)) {
-    if threads <= 1 {
-        work();
-    } else {
-        rayon::join(work, || fan_out(threads - 1, work));
+        awake::offer(threads - 1, &work);
     }
 }
 

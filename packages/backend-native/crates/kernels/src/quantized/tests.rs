@@ -37,6 +37,16 @@ fn exact(x: &[f32], rows: usize, weight: &Weight) -> Vec<(f64, f64)> {
     all
 }
 
+/// What a product may miss by, of Σ |x w|: rows of many may be rounded to 8 bits where bytes are multiplied.
+fn allowed(way: Way, rows: usize) -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if way == Way::Vnni && rows >= MANY_ROWS {
+        return 4e-3;
+    }
+    let _ = (way, rows);
+    2e-5
+}
+
 fn product(way: Way, x: &[f32], rows: usize, weight: &Weight, threads: usize) -> Vec<f32> {
     let mut to = vec![f32::NAN; rows * weight.columns];
     // SAFETY: all are vectors of these sizes.
@@ -55,12 +65,114 @@ fn every_way_gives_the_product() {
             let wanted = exact(&x, rows, &weight);
             for &way in Way::all() {
                 for (got, (sum, size)) in product(way, &x, rows, &weight, 1).iter().zip(&wanted) {
-                    let off = (*got as f64 - sum).abs();
-                    assert!(off <= 2e-5 * size, "{way:?} {nibbles} {rows} {columns} {count}: {got} for {sum}");
+                    let place = format!("{way:?} {nibbles} {rows} {columns} {count}");
+                    assert!((*got as f64 - sum).abs() <= allowed(way, rows) * size, "{place}: {got} for {sum}");
                 }
             }
         }
     }
+}
+
+/// Numbers between -1 and 1 without a pattern.
+fn noise(i: usize) -> f32 {
+    let mut bits = (i as u32 + 1).wrapping_mul(0x85eb_ca6b);
+    bits = (bits ^ (bits >> 13)).wrapping_mul(0xc2b2_ae35);
+    (bits ^ (bits >> 16)) as f32 / 2f32.powi(31) - 1.0
+}
+
+/// Blocks of the nearest levels, scaled by a block's greatest value.
+fn quantised(nibbles: bool, values: &[f32]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for block in values.chunks(BLOCK) {
+        let scale = block.iter().fold(0f32, |most, value| most.max(value.abs())) / if nibbles { 7.0 } else { 127.0 };
+        bytes.extend(f32_to_half(scale).to_le_bytes());
+        let level = |i: usize| (block[i] / scale).round() as i32;
+        if nibbles {
+            bytes.extend((0..16).map(|i| (level(i) + 8) as u8 | ((level(16 + i) + 8) as u8) << 4));
+        } else {
+            bytes.extend((0..BLOCK).map(|i| level(i) as i8 as u8));
+        }
+    }
+    bytes
+}
+
+/// A value by its row and its place therein.
+type Value = fn(usize, usize) -> f32;
+
+#[test]
+fn no_rounding_of_x_costs_more_than_a_product_may() {
+    const AT: Value = |row, i| noise(row * 2048 + i);
+    let cases: [(&str, Value, Value); 6] = [
+        ("no pattern", AT, |row, i| AT(row + 99, i)),
+        (
+            "a great value in one block",
+            |row, i| AT(row, i) * if i == 5 { 100.0 } else { 1.0 },
+            |row, i| AT(row + 99, i) * if i == 5 { 0.01 } else { 1.0 },
+        ),
+        (
+            "a great value in each block",
+            |row, i| AT(row, i) * if i % 32 == 5 { 100.0 } else { 1.0 },
+            |row, i| AT(row + 99, i) * if i % 32 == 5 { 0.01 } else { 1.0 },
+        ),
+        (
+            "eight great values in each block",
+            |row, i| AT(row, i) * if i % 4 == 1 { 100.0 } else { 1.0 },
+            |row, i| AT(row + 99, i) * if i % 4 == 1 { 0.01 } else { 1.0 },
+        ),
+        ("a mean that weights cancel", |row, i| 1.0 + 0.05 * AT(row, i), |row, i| {
+            let size = 1.2 + AT(row + 99, i / 2);
+            if i % 2 == 0 { size } else { -size }
+        }),
+        (
+            "such rows among others",
+            |row, i| AT(row, i) * if row % 3 == 0 && i % 32 == 5 { 100.0 } else { 1.0 },
+            |row, i| AT(row + 99, i) * if i % 32 == 5 { 0.01 } else { 1.0 },
+        ),
+    ];
+    let (columns, inner) = (48, 1024);
+    for (name, x, w) in cases {
+        for nibbles in [false, true] {
+            let values: Vec<f32> = (0..columns * inner).map(|i| w(i / inner, i % inner)).collect();
+            let bytes = quantised(nibbles, &values);
+            let weight = Weight { data: bytes.as_ptr(), nibbles, columns, blocks: inner / BLOCK };
+            for rows in [1, 3, 8, 16, 29] {
+                let x: Vec<f32> = (0..rows * inner).map(|i| x(i / inner, i % inner)).collect();
+                let wanted = exact(&x, rows, &weight);
+                for &way in Way::all() {
+                    let got = product(way, &x, rows, &weight, 2);
+                    for row in 0..rows {
+                        let pairs = || got.iter().zip(&wanted).skip(row * columns).take(columns);
+                        let all: f64 = pairs().map(|(_, (sum, _))| sum * sum).sum();
+                        let off: f64 = pairs().map(|(got, (sum, _))| (*got as f64 - sum).powi(2)).sum();
+                        assert!(off <= 2e-4 * all, "{name} {way:?} {nibbles} {rows}: {:e}", off / all);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn rows_that_stand_it_get_8_bits_whatever_lies_beside_them() {
+    if !Way::all().contains(&Way::Vnni) {
+        return;
+    }
+    let (rows, blocks, columns) = (37, 32, 40);
+    let inner = blocks * BLOCK;
+    let bytes = self::blocks(true, columns * blocks, |_| 0.5);
+    let weight = Weight { data: bytes.as_ptr(), nibbles: true, columns, blocks };
+    let x: Vec<f32> = (0..rows * inner).map(|i| noise(i) * if (i / inner).is_multiple_of(3) && i % inner == 40 { 99.0 } else { 1.0 }).collect();
+    // SAFETY: x is this vector.
+    let rounded = unsafe { Rounded::new(x.as_ptr(), rows, &weight, Layout::Mixed, 2) }.unwrap();
+    let mut seen: Vec<(usize, bool)> =
+        rounded.tiles().flat_map(|tile| tile.rows.iter().map(move |&row| (row, tile.words))).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..rows).map(|row| (row, row % 3 == 0)).collect::<Vec<_>>());
+    // Rows in another order get the same results.
+    let turned: Vec<f32> = x.chunks(inner).rev().flatten().copied().collect();
+    let (one, other) = (product(Way::Vnni, &x, rows, &weight, 1), product(Way::Vnni, &turned, rows, &weight, 2));
+    assert!(one.chunks(columns).eq(other.chunks(columns).rev()));
 }
 
 #[test]
@@ -81,7 +193,7 @@ fn products_of_blocks_are_the_same_integers() {
         let wanted = exact(&x, rows, &weight);
         for &way in Way::all() {
             let got = product(way, &x, rows, &weight, 1);
-            assert!(got.iter().zip(&wanted).all(|(got, (sum, _))| (*got as f64 - sum).abs() <= sum.abs() * 3e-7 + 1.0), "{way:?}");
+            assert!(got.iter().zip(&wanted).all(|(got, (sum, _))| *got == *sum as f32), "{way:?}");
         }
     }
 }
@@ -132,7 +244,7 @@ fn scales_may_be_subnormal_negative_or_nothing() {
             let wanted = exact(&x, rows, &weight);
             for &way in Way::all() {
                 for (got, (sum, size)) in product(way, &x, rows, &weight, 1).iter().zip(&wanted) {
-                    assert!((*got as f64 - sum).abs() <= 2e-5 * size, "{way:?} {nibbles} {rows}: {got} for {sum}");
+                    assert!((*got as f64 - sum).abs() <= allowed(way, rows) * size, "{way:?} {nibbles} {rows}: {got} for {sum}");
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "loops over constants become straight code, several lists in step")]
 
-use super::round::{Rounded, TILE_BLOCK, TILE_ROWS};
+use super::round::{tile_block, Rounded};
 use super::{block_bytes, Error, Scratch, Weight, BLOCK};
 use crate::threads::{parallel, Fault, Shared};
 use std::arch::x86_64::*;
@@ -14,6 +14,22 @@ const WIDE: usize = 16;
 const PANEL_BLOCK: usize = WIDE * BLOCK + WIDE * 4;
 /// Bytes of panels that are used together: they stay in the second cache.
 const PANELS_BYTES: usize = 384 << 10;
+
+/// `tile` of some rows: one function for each number, so that sums stay in registers.
+macro_rules! by_rows {
+    ($words:literal, $rows:ident, $($arg:ident),*) => {
+        match $rows.len() {
+            1 => tile::<1, $words>($rows, $($arg),*),
+            2 => tile::<2, $words>($rows, $($arg),*),
+            3 => tile::<3, $words>($rows, $($arg),*),
+            4 => tile::<4, $words>($rows, $($arg),*),
+            5 => tile::<5, $words>($rows, $($arg),*),
+            6 => tile::<6, $words>($rows, $($arg),*),
+            7 => tile::<7, $words>($rows, $($arg),*),
+            _ => tile::<8, $words>($rows, $($arg),*),
+        }
+    };
+}
 
 /// x times the weight's transpose.
 ///
@@ -44,23 +60,19 @@ pub unsafe fn multiply(x: &Rounded, weight: &Weight, to: *mut f32, threads: usiz
                 }
             }
         }
-        for first in (0..x.rows).step_by(TILE_ROWS) {
+        for rounded in x.tiles() {
             for (i, panel) in range.clone().enumerate() {
                 let count = WIDE.min(weight.columns - panel * WIDE);
                 // SAFETY: as above.
                 unsafe {
-                    let to = shared.get().add(first * weight.columns + panel * WIDE);
-                    let (a, b) = (x.tile(first), packed.add(i * bytes).cast_const());
+                    let to = shared.get().add(panel * WIDE);
+                    let (a, b) = (rounded.data, packed.add(i * bytes).cast_const());
                     let mask = (u32::MAX >> (32 - count)) as u16;
-                    match TILE_ROWS.min(x.rows - first) {
-                        1 => tile::<1>(a, b, weight.blocks, to, weight.columns, mask),
-                        2 => tile::<2>(a, b, weight.blocks, to, weight.columns, mask),
-                        3 => tile::<3>(a, b, weight.blocks, to, weight.columns, mask),
-                        4 => tile::<4>(a, b, weight.blocks, to, weight.columns, mask),
-                        5 => tile::<5>(a, b, weight.blocks, to, weight.columns, mask),
-                        6 => tile::<6>(a, b, weight.blocks, to, weight.columns, mask),
-                        7 => tile::<7>(a, b, weight.blocks, to, weight.columns, mask),
-                        _ => tile::<8>(a, b, weight.blocks, to, weight.columns, mask),
+                    let (rows, blocks, width) = (rounded.rows, weight.blocks, weight.columns);
+                    if rounded.words {
+                        by_rows!(true, rows, a, b, blocks, to, width, mask);
+                    } else {
+                        by_rows!(false, rows, a, b, blocks, to, width, mask);
                     }
                 }
             }
@@ -124,12 +136,13 @@ unsafe fn pack<const NIBBLES: bool>(weight: &Weight, first: usize, to: *mut u8) 
     }
 }
 
-/// Products of R rows with a panel.
+/// Products of R rows, whose numbers have one byte or two, with a panel; `to` is where the panel's columns begin in row 0.
 ///
 /// # Safety
-/// A tile of R rows lies at `x`, a panel at `w`; the marked columns of R rows of `to` are this call's.
+/// A tile of these R rows lies at `x`, a panel at `w`; the marked columns of these rows of `to` are this call's.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-unsafe fn tile<const R: usize>(
+unsafe fn tile<const R: usize, const WORDS: bool>(
+    rows: &[usize],
     mut x: *const u8,
     mut w: *const u8,
     blocks: usize,
@@ -139,33 +152,39 @@ unsafe fn tile<const R: usize>(
 ) {
     let mut sums = [_mm512_setzero_ps(); R];
     let word = |at: *const u8| _mm512_set1_epi32(at.cast::<i32>().read_unaligned());
+    let step = tile_block(WORDS);
+    // What is to be added, and the scale.
+    let end = step - 8;
     for _ in 0..blocks {
-        let mut whole = [_mm512_setzero_si512(); R];
-        // High bytes, then 256 times their products and low bytes.
-        for k in 0..8 {
-            let bytes = _mm512_loadu_si512(w.add(k * 64).cast());
-            for r in 0..R {
-                whole[r] = _mm512_dpbusd_epi32(whole[r], bytes, word(x.add(r * TILE_BLOCK + k * 4)));
+        let mut whole: [__m512i; R] = if WORDS {
+            // High bytes, then 256 times their products and low bytes.
+            let mut tops = [_mm512_setzero_si512(); R];
+            for k in 0..8 {
+                let bytes = _mm512_loadu_si512(w.add(k * 64).cast());
+                for r in 0..R {
+                    tops[r] = _mm512_dpbusd_epi32(tops[r], bytes, word(x.add(r * step + k * 4)));
+                }
             }
-        }
-        for r in 0..R {
-            whole[r] = _mm512_add_epi32(_mm512_slli_epi32::<8>(whole[r]), word(x.add(r * TILE_BLOCK + 2 * BLOCK)));
-        }
+            std::array::from_fn(|r| _mm512_add_epi32(_mm512_slli_epi32::<8>(tops[r]), word(x.add(r * step + end))))
+        } else {
+            std::array::from_fn(|r| word(x.add(r * step + end)))
+        };
+        let low = end - BLOCK;
         for k in 0..8 {
             let bytes = _mm512_loadu_si512(w.add(k * 64).cast());
             for r in 0..R {
-                whole[r] = _mm512_dpbusd_epi32(whole[r], bytes, word(x.add(r * TILE_BLOCK + BLOCK + k * 4)));
+                whole[r] = _mm512_dpbusd_epi32(whole[r], bytes, word(x.add(r * step + low + k * 4)));
             }
         }
         let scales = _mm512_loadu_ps(w.add(WIDE * BLOCK).cast());
         for r in 0..R {
-            let scale = _mm512_set1_ps(x.add(r * TILE_BLOCK + 2 * BLOCK + 4).cast::<f32>().read_unaligned());
+            let scale = _mm512_set1_ps(x.add(r * step + end + 4).cast::<f32>().read_unaligned());
             sums[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole[r]), _mm512_mul_ps(scales, scale), sums[r]);
         }
-        x = x.add(R * TILE_BLOCK);
+        x = x.add(R * step);
         w = w.add(PANEL_BLOCK);
     }
-    for (r, &sum) in sums.iter().enumerate() {
-        _mm512_mask_storeu_ps(to.add(r * columns), mask, sum);
+    for (&row, &sum) in rows.iter().zip(&sums) {
+        _mm512_mask_storeu_ps(to.add(row * columns), mask, sum);
     }
 }
