@@ -1,4 +1,4 @@
-import { checkOptions, Generator, IndexError, OptionError, permutation, type Tensor } from "@nf/core";
+import { IndexError, OptionError, type Tensor } from "@nf/core";
 import type { Collated } from "./collate.ts";
 import { DataError } from "./errors.ts";
 import {
@@ -22,10 +22,21 @@ export interface Dataset<Item> {
   readonly name?: string;
   /** Where the data comes from, and what it must not be used for. */
   readonly source?: string;
-  /** Item number `index`, at once or as a promise. */
-  get(index: number): Item | Promise<Item>;
+  /**
+   * Item number `index`, at once or as a promise. The loader says which epoch it is for (0 when left out): random
+   * changes depend on seed, epoch and index alone, so that they are the same in any order of asking.
+   */
+  get(index: number, epoch?: number): Item | Promise<Item>;
   /** Items stacked as {@link collate} would, for datasets that can do it faster than one by one. */
-  getBatch?(indices: readonly number[]): Collated<Item> | Promise<Collated<Item>>;
+  getBatch?(indices: readonly number[], epoch?: number): Collated<Item> | Promise<Collated<Item>>;
+}
+
+/** A {@link Dataset} of whatever items, where they are only passed on. */
+export interface AnyDataset {
+  readonly length: number;
+  readonly name?: string;
+  readonly source?: string;
+  get(index: number, epoch?: number): unknown;
 }
 
 /** Columns of an {@link ArrayDataset}: first dimensions are the items. */
@@ -113,23 +124,9 @@ export async function tensorDataset<Key extends string>(
   return new ArrayDataset(Object.fromEntries(columns) as Record<Key, NdArray>);
 }
 
-/** The dataset whose items are `fn(item, index)`, computed each time one is asked for. */
-export function mapDataset<Item, Out>(
-  dataset: Dataset<Item>,
-  fn: (item: Item, index: number) => Out | Promise<Out>,
-): Dataset<Out> {
-  return {
-    ...provenance(dataset),
-    length: dataset.length,
-    get: (index) => {
-      const item = dataset.get(index);
-      return item instanceof Promise ? item.then((value) => fn(value, index)) : fn(item, index);
-    },
-  };
-}
-
 /** The items of `dataset` at `indices`, in that order. @throws IndexError if one is out of range. */
 export function subset<Item>(dataset: Dataset<Item>, indices: ArrayLike<number>): Dataset<Item> {
+  requireDataset("subset", dataset);
   const chosen = Array.from(indices);
   for (const index of chosen) checkIndex("subset", index, dataset.length);
   const original = (index: number): number => {
@@ -139,23 +136,29 @@ export function subset<Item>(dataset: Dataset<Item>, indices: ArrayLike<number>)
   const result: Dataset<Item> = {
     ...provenance(dataset),
     length: chosen.length,
-    get: (index) => dataset.get(original(index)),
+    get: (index, epoch) => dataset.get(original(index), epoch),
   };
   const { getBatch } = dataset;
   if (getBatch === undefined) return result;
-  return { ...result, getBatch: (batch) => getBatch.call(dataset, batch.map(original)) };
+  return { ...result, getBatch: (batch, epoch) => getBatch.call(dataset, batch.map(original), epoch) };
 }
 
 /** The items of several datasets, one after the other. */
 export function concatDatasets<Item>(datasets: readonly Dataset<Item>[]): Dataset<Item> {
+  if (!Array.isArray(datasets)) {
+    throw new OptionError(
+      `concatDatasets: expected a list of datasets, as in concatDatasets([first, second]), got ${kindOf(datasets)}.`,
+    );
+  }
+  for (const dataset of datasets) requireDataset("concatDatasets", dataset);
   const length = datasets.reduce((sum, dataset) => sum + dataset.length, 0);
   return {
     length,
-    get: (index) => {
+    get: (index, epoch) => {
       checkIndex("concatDatasets", index, length);
       let position = index;
       for (const dataset of datasets) {
-        if (position < dataset.length) return dataset.get(position);
+        if (position < dataset.length) return dataset.get(position, epoch);
         position -= dataset.length;
       }
       throw new IndexError(`concatDatasets: a dataset became shorter; item ${index} is gone.`);
@@ -163,46 +166,27 @@ export function concatDatasets<Item>(datasets: readonly Dataset<Item>[]): Datase
   };
 }
 
-/**
- * Splits a dataset at random into parts that do not overlap, as PyTorch's `random_split`.
- *
- * @param lengths numbers of items that add up to the dataset's length, or fractions that add up to 1 (parts are rounded
- *   down, what is left goes to the first parts in turn).
- * @throws OptionError if they do not add up.
- */
-export function randomSplit<Item>(
-  dataset: Dataset<Item>,
-  lengths: readonly number[],
-  options: { seed?: number } = {},
-): Dataset<Item>[] {
-  checkOptions("randomSplit", options, ["seed"]);
-  const counts = partLengths(dataset.length, lengths);
-  const order = permutation(dataset.length, new Generator(options.seed ?? 0));
-  let start = 0;
-  return counts.map((count) => {
-    const part = subset(dataset, order.subarray(start, start + count));
-    start += count;
-    return part;
-  });
-}
-
-function partLengths(total: number, lengths: readonly number[]): number[] {
-  const sum = lengths.reduce((a, b) => a + b, 0);
-  const legal = lengths.every((length) => Number.isFinite(length) && length >= 0);
-  if (legal && lengths.every(Number.isInteger) && sum === total) return [...lengths];
-  if (!legal || Math.abs(sum - 1) > 1e-9) {
-    throw new OptionError(
-      `randomSplit: lengths must be counts that add up to ${total}, or fractions that add up to 1; got ${lengths.join(", ")}.`,
-    );
-  }
-  const counts = lengths.map((fraction) => Math.floor(total * fraction));
-  const left = total - counts.reduce((a, b) => a + b, 0);
-  return counts.map((count, part) => count + (part < left ? 1 : 0));
-}
-
-function provenance(dataset: Dataset<unknown>): { name?: string; source?: string } {
-  const { name, source } = dataset;
+/** Name and source of what a dataset is made from, as far as it has any. */
+export function provenance(of: { readonly name?: string; readonly source?: string }): {
+  name?: string;
+  source?: string;
+} {
+  const { name, source } = of;
   return { ...(name !== undefined && { name }), ...(source !== undefined && { source }) };
+}
+
+/** Whether a value is a {@link Dataset}: it has a length and `get`. */
+export function isDataset(value: unknown): value is Dataset<unknown> {
+  if (typeof value !== "object" || value === null || !("length" in value) || !("get" in value)) return false;
+  return Number.isSafeInteger(value.length) && typeof value.get === "function";
+}
+
+/** @throws OptionError unless a value is a {@link Dataset}. */
+export function requireDataset(op: string, value: unknown): void {
+  if (isDataset(value)) return;
+  throw new OptionError(
+    `${op}: expected a dataset, an object with a length and get(index), got ${kindOf(value)}. ArrayDataset makes one of arrays.`,
+  );
 }
 
 /** @throws IndexError unless `index` is an integer from 0 to `length - 1`. */

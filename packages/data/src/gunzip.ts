@@ -36,3 +36,55 @@ export async function* gunzip(bytes: Uint8Array): AsyncGenerator<Uint8Array, voi
     await reader.cancel().catch(() => {});
   }
 }
+
+/**
+ * The contents of a file, inflated if it is gzipped. Inflating stops at the limit, whatever the file claims.
+ *
+ * @param what names the file in messages.
+ * @throws DataError for a damaged file, or contents of more than `maxBytes`.
+ */
+export async function inflate(what: string, bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
+  if (!isGzip(bytes)) {
+    if (bytes.length > maxBytes) throw tooLarge(what, maxBytes);
+    return bytes;
+  }
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of bounded(what, bytes, maxBytes)) {
+    pieces.push(piece);
+    size += piece.length;
+  }
+  const contents = new Uint8Array(size);
+  let filled = 0;
+  for (const piece of pieces) {
+    contents.set(piece, filled);
+    filled += piece.length;
+  }
+  return contents;
+}
+
+/** Inflated pieces of a gzip file, up to a limit. @throws DataError as {@link inflate}. */
+export async function* bounded(
+  what: string,
+  bytes: Uint8Array,
+  maxBytes: number,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let size = 0;
+  try {
+    for await (const piece of gunzip(bytes)) {
+      size += piece.length;
+      if (size > maxBytes) throw tooLarge(what, maxBytes);
+      yield piece;
+    }
+  } catch (error) {
+    if (error instanceof DataError && !error.message.startsWith(what))
+      throw new DataError(`${what}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+function tooLarge(what: string, maxBytes: number): DataError {
+  return new DataError(
+    `${what}: its contents are more than the ${maxBytes} bytes that are allowed. It is not the file it should be.`,
+  );
+}

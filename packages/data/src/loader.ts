@@ -1,8 +1,14 @@
 import { type Backend, checkInteger, checkOptions, OptionError, Scope } from "@nf/core";
 import { type Collated, collate } from "./collate.ts";
-import type { Dataset } from "./dataset.ts";
-import { epochOrder } from "./order.ts";
+import { type Dataset, isDataset } from "./dataset.ts";
+import { DataError } from "./errors.ts";
+import { asIterable, type IterableDataset, isIterableDataset } from "./iterable.ts";
+import { kindOf } from "./ndarray.ts";
+import { planEpoch } from "./plan.ts";
+import type { BatchSource } from "./samplers/batch.ts";
+import type { Sampler } from "./samplers/sampler.ts";
 import { type Tensors, toTensors } from "./tensors.ts";
+import { groups } from "./transforms.ts";
 
 /** Options of {@link DataLoader}. */
 export interface DataLoaderOptions<Item, Host = Collated<Item>> {
@@ -14,6 +20,10 @@ export interface DataLoaderOptions<Item, Host = Collated<Item>> {
   seed?: number;
   /** Leave out a last batch that is not full. Default false. */
   dropLast?: boolean;
+  /** Which items an epoch has, and in which order, instead of `shuffle` and `seed`. */
+  sampler?: Sampler;
+  /** Which items each batch has, instead of `batchSize`, `dropLast`, `sampler`, `shuffle` and `seed`. */
+  batchSampler?: BatchSource;
   /** Makes a host batch of items; the loader then makes tensors of its arrays. Default {@link collate}. */
   collate?: (items: Item[]) => Host | Promise<Host>;
   /** Host batches that are fetched ahead while the loop body runs. Default 2. */
@@ -33,11 +43,26 @@ export interface DataLoaderState {
     readonly shuffle: boolean;
     readonly batchSize: number;
     readonly dropLast: boolean;
-    readonly items: number;
+    /** Items of the dataset; null for an iterable one, which does not say. */
+    readonly items: number | null;
+    /** Key of the sampler or batch sampler; absent without one. */
+    readonly sampler?: string;
   };
 }
 
-const OPTIONS = ["batchSize", "shuffle", "seed", "dropLast", "collate", "prefetch", "backend"];
+const OPTIONS = [
+  ...[
+    "batchSize",
+    "shuffle",
+    "seed",
+    "dropLast",
+    "sampler",
+    "batchSampler",
+    "collate",
+    "prefetch",
+    "backend",
+  ],
+];
 
 /**
  * Batches of a dataset as tensors on the backend in use. Each `for await` over it is one epoch; with `shuffle` every
@@ -45,6 +70,9 @@ const OPTIONS = ["batchSize", "shuffle", "seed", "dropLast", "collate", "prefetc
  *
  * The tensors of a batch, and what is computed from them outside any other scope, are freed when the next batch is
  * asked for or the loop ends; `.keep()` holds one longer. Host batches are fetched ahead, tensors are not.
+ *
+ * An iterable dataset has its own order: `shuffleDataset` shuffles it, and the loader takes neither `shuffle` nor samplers.
+ * To resume it in an epoch, the batches before are read again and passed over.
  *
  * @example
  * ```ts no-run
@@ -55,12 +83,14 @@ const OPTIONS = ["batchSize", "shuffle", "seed", "dropLast", "collate", "prefetc
  * ```
  */
 export class DataLoader<Item, Host = Collated<Item>> implements AsyncIterable<Tensors<Host>> {
-  readonly dataset: Dataset<Item>;
+  readonly dataset: Dataset<Item> | IterableDataset<Item>;
   readonly batchSize: number;
   readonly shuffle: boolean;
   readonly seed: number;
   readonly dropLast: boolean;
   readonly prefetch: number;
+  readonly #sampler: Sampler | undefined;
+  readonly #batchSampler: BatchSource | undefined;
   readonly #backend: Backend | undefined;
   readonly #collate: ((items: Item[]) => Host | Promise<Host>) | undefined;
   /** Where the next `for await` starts. */
@@ -69,13 +99,16 @@ export class DataLoader<Item, Host = Collated<Item>> implements AsyncIterable<Te
   #current: { readonly epoch: number; batch: number } | undefined;
 
   /** @throws OptionError for an unknown option, or a value out of its domain. */
-  constructor(dataset: Dataset<Item>, options: DataLoaderOptions<Item, Host> = {}) {
+  constructor(dataset: Dataset<Item> | AsyncIterable<Item>, options: DataLoaderOptions<Item, Host> = {}) {
     checkOptions("DataLoader", options, OPTIONS);
-    if (!isDataset(dataset)) {
+    const kind = isDataset(dataset) ? "numbered" : isAsyncIterable(dataset) ? "iterable" : undefined;
+    if (kind === undefined) {
       throw new OptionError(
-        "DataLoader: the first argument must be a dataset: an object with a length and get(index).",
+        "DataLoader: the first argument must be a dataset: an object with a length and get(index), or one that is " +
+          "iterated over. iterableDataset makes one of an array, an iterable or a function.",
       );
     }
+    checkSamplers(kind, options);
     const { batchSize = 1, shuffle = false, seed = 0, dropLast = false, prefetch = 2 } = options;
     checkInteger("DataLoader", "batchSize", batchSize, 1);
     checkInteger("DataLoader", "prefetch", prefetch, 0);
@@ -85,19 +118,36 @@ export class DataLoader<Item, Host = Collated<Item>> implements AsyncIterable<Te
     if (options.collate !== undefined && typeof options.collate !== "function") {
       throw new OptionError(`DataLoader: collate must be a function, got ${typeof options.collate}.`);
     }
-    this.dataset = dataset;
+    this.dataset = isDataset(dataset) ? dataset : asIterable(dataset);
     this.batchSize = batchSize;
     this.shuffle = shuffle;
     this.seed = seed;
     this.dropLast = dropLast;
     this.prefetch = prefetch;
+    this.#sampler = options.sampler;
+    this.#batchSampler = options.batchSampler;
     this.#backend = options.backend;
     this.#collate = options.collate;
   }
 
-  /** Number of batches in an epoch. */
+  /** Number of batches in an epoch. @throws DataError for an iterable dataset, of which nobody knows before its end. */
   get length(): number {
-    const batches = this.dataset.length / this.batchSize;
+    const { knownLength } = this;
+    if (knownLength === undefined) {
+      throw new DataError(
+        "DataLoader.length: the dataset is iterable, and how many items it has shows only at its end. Count the batches " +
+          "of an epoch, or know the number from elsewhere.",
+      );
+    }
+    return knownLength;
+  }
+
+  /** Number of batches in an epoch; undefined for an iterable dataset, where {@link length} throws. */
+  get knownLength(): number | undefined {
+    if (this.#batchSampler !== undefined) return this.#batchSampler.length;
+    const items = this.#sampler?.length ?? (isDataset(this.dataset) ? this.dataset.length : undefined);
+    if (items === undefined) return undefined;
+    const batches = items / this.batchSize;
     return this.dropLast ? Math.floor(batches) : Math.ceil(batches);
   }
 
@@ -131,19 +181,18 @@ export class DataLoader<Item, Host = Collated<Item>> implements AsyncIterable<Te
       throw new OptionError(`DataLoader.setState: expected what state() returned, got ${String(state)}.`);
     }
     const { epoch, batch, order } = state;
-    const own = Object.entries(this.#order());
+    const own: Readonly<Record<string, unknown>> = this.#order();
     const saved: Readonly<Record<string, unknown>> = { ...order };
-    const differing = own.filter(([key, value]) => saved[key] !== value);
+    const differing = [...new Set([...Object.keys(own), "sampler"])].filter((key) => own[key] !== saved[key]);
     if (differing.length > 0) {
-      const list = differing
-        .map(([key, value]) => `${key} was ${String(saved[key])}, is ${String(value)}`)
-        .join("; ");
+      const show = (value: unknown): string => (value === undefined ? "none" : String(value));
+      const list = differing.map((key) => `${key} was ${show(saved[key])}, is ${show(own[key])}`).join("; ");
       throw new OptionError(
         `DataLoader.setState: the state belongs to a loader with another order of batches: ${list}.`,
       );
     }
     checkInteger("DataLoader.setState", "epoch", epoch, 0);
-    checkInteger("DataLoader.setState", "batch", batch, 0, this.length);
+    checkInteger("DataLoader.setState", "batch", batch, 0, isDataset(this.dataset) ? this.length : undefined);
     this.#next = { epoch, batch };
     this.#current = undefined;
   }
@@ -152,56 +201,165 @@ export class DataLoader<Item, Host = Collated<Item>> implements AsyncIterable<Te
     const run = this.#next;
     this.#current = run;
     this.#next = { epoch: run.epoch + 1, batch: 0 };
-    const { length } = this;
-    const order = this.shuffle ? epochOrder(this.dataset.length, this.seed, run.epoch) : undefined;
-    const ahead: Promise<Host>[] = [];
-    let requested = run.batch;
+    const batches = isDataset(this.dataset)
+      ? this.#byNumber(this.dataset, run)
+      : this.#inTurn(this.dataset, run);
+    const ahead: Promise<IteratorResult<Host, void>>[] = [];
     const fetchUpTo = (count: number): void => {
-      while (ahead.length < count && requested < length) {
-        const host = this.#fetch(order, requested++);
+      while (ahead.length < count) {
+        const host = batches.next();
         // Its turn to be awaited may never come; then nobody is to hear of its failure.
         host.catch(() => {});
         ahead.push(host);
       }
     };
-    while (run.batch < length) {
-      fetchUpTo(1);
-      const host = await (ahead.shift() as Promise<Host>);
-      fetchUpTo(this.prefetch);
-      const scope = new Scope("its DataLoader went on to the next batch, or the loop over it ended");
-      try {
-        const batch = scope.run(() => toTensors(host, this.#backend));
-        run.batch++;
-        yield batch;
-      } finally {
-        scope.dispose();
+    try {
+      for (;;) {
+        fetchUpTo(1);
+        const host = await (ahead.shift() as Promise<IteratorResult<Host, void>>);
+        if (host.done) break;
+        fetchUpTo(this.prefetch);
+        const scope = new Scope("its DataLoader went on to the next batch, or the loop over it ended");
+        try {
+          const batch = scope.run(() => toTensors(host.value, this.#backend));
+          run.batch++;
+          yield batch;
+        } finally {
+          scope.dispose();
+        }
       }
+    } finally {
+      batches.close();
     }
     if (this.#current === run) this.#current = undefined;
   }
 
+  /** Host batches of a dataset that is asked by number, each fetched as soon as it is asked for. */
+  #byNumber(
+    dataset: Dataset<Item>,
+    run: { readonly epoch: number; readonly batch: number },
+  ): HostBatches<Host> {
+    const { epoch } = run;
+    const { length, batchSize, shuffle, seed } = this;
+    const [sampler, batchSampler] = [this.#sampler, this.#batchSampler];
+    const indicesOf = planEpoch(
+      { items: dataset.length, length, batchSize, shuffle, seed, sampler, batchSampler },
+      epoch,
+    );
+    let requested = run.batch;
+    return {
+      next: async () => {
+        if (requested >= length) return { done: true, value: undefined };
+        return { done: false, value: await this.#fetch(dataset, indicesOf(requested++), epoch) };
+      },
+      close: () => {},
+    };
+  }
+
+  /** Host batches of an iterable dataset. What is asked for ahead waits for its turn. */
+  #inTurn(
+    dataset: IterableDataset<Item>,
+    run: { readonly epoch: number; readonly batch: number },
+  ): HostBatches<Host> {
+    const skipped = run.batch;
+    const { batchSize, dropLast } = this;
+    const batches = async function* (
+      stack: (items: Item[]) => Host | Promise<Host>,
+    ): AsyncGenerator<Host, void, undefined> {
+      let batch = 0;
+      for await (const items of groups(dataset.epoch(run.epoch), batchSize, dropLast))
+        if (batch++ >= skipped) yield await stack(items);
+    };
+    const iterator = batches((items) => this.#stack(items));
+    return {
+      next: () => iterator.next(),
+      // A source that does not answer must not keep the loop from ending.
+      close: () => void iterator.return().catch(() => {}),
+    };
+  }
+
   /** One batch on the host. */
-  async #fetch(order: Int32Array | undefined, batch: number): Promise<Host> {
-    const start = batch * this.batchSize;
-    const end = Math.min(start + this.batchSize, this.dataset.length);
-    const indices = Array.from({ length: end - start }, (_, i) => order?.[start + i] ?? start + i);
-    if (this.#collate === undefined && this.dataset.getBatch !== undefined) {
-      return (await this.dataset.getBatch(indices)) as Host;
+  async #fetch(dataset: Dataset<Item>, indices: readonly number[], epoch: number): Promise<Host> {
+    if (this.#collate === undefined && dataset.getBatch !== undefined) {
+      return (await dataset.getBatch(indices, epoch)) as Host;
     }
-    const items = await Promise.all(indices.map((index) => this.dataset.get(index)));
+    return this.#stack(await Promise.all(indices.map((index) => dataset.get(index, epoch))));
+  }
+
+  #stack(items: Item[]): Host | Promise<Host> {
     // Without a collate function, Host is Collated<Item>.
     return this.#collate === undefined ? (collate(items) as Host) : this.#collate(items);
   }
 
   #order(): DataLoaderState["order"] {
     const { seed, shuffle, batchSize, dropLast, dataset } = this;
-    return { seed, shuffle, batchSize, dropLast, items: dataset.length };
+    const sampler = (this.#batchSampler ?? this.#sampler)?.key;
+    const items = isDataset(dataset) ? dataset.length : null;
+    return { seed, shuffle, batchSize, dropLast, items, ...(sampler !== undefined && { sampler }) };
   }
 }
 
-function isDataset(value: unknown): boolean {
-  if (typeof value !== "object" || value === null || !("length" in value) || !("get" in value)) return false;
-  return Number.isSafeInteger(value.length) && typeof value.get === "function";
+/** Where a loop gets its batches from. */
+interface HostBatches<Host> {
+  next(): Promise<IteratorResult<Host, void>>;
+  close(): void;
+}
+
+/** Options that say the same thing twice, or that an iterable dataset cannot follow, would be ignored: they are refused. */
+function checkSamplers<Item, Host>(
+  kind: "numbered" | "iterable",
+  options: DataLoaderOptions<Item, Host>,
+): void {
+  const { sampler, batchSampler } = options;
+  const given = (names: readonly (keyof typeof options)[]): string[] =>
+    names.filter((name) => options[name] !== undefined && options[name] !== false);
+  if (kind === "iterable") {
+    const refused = given(["shuffle", "sampler", "batchSampler"]);
+    if (refused.length > 0) {
+      throw new OptionError(
+        `DataLoader: an iterable dataset has its own order, ${refused.join(" and ")} cannot change it. Shuffle it with ` +
+          "shuffleDataset(dataset, { buffer, seed }).",
+      );
+    }
+  }
+  if (sampler !== undefined) checkSampler("sampler", sampler, "indices");
+  if (batchSampler !== undefined) checkSampler("batchSampler", batchSampler, "batches");
+  const decided = batchSampler !== undefined ? "batchSampler" : sampler !== undefined ? "sampler" : undefined;
+  if (decided === undefined) return;
+  const others = given(
+    batchSampler !== undefined
+      ? ["batchSize", "dropLast", "shuffle", "seed", "sampler"]
+      : ["shuffle", "seed"],
+  );
+  if (others.length > 0)
+    throw new OptionError(
+      `DataLoader: ${others.join(" and ")} cannot go together with ${decided}, which decides it.`,
+    );
+}
+
+/** @throws OptionError naming what an object lacks to be a sampler. */
+function checkSampler(option: string, value: object, method: string): void {
+  const fields: Readonly<Record<string, unknown>> = Object(value);
+  const { length, key } = fields;
+  const wrong =
+    typeof fields[method] !== "function"
+      ? `its ${method} is ${kindOf(fields[method])}`
+      : !Number.isSafeInteger(length) || (length as number) < 0
+        ? `its length is ${kindOf(length)}`
+        : typeof key !== "string"
+          ? `its key is ${kindOf(key)}`
+          : undefined;
+  if (wrong === undefined) return;
+  throw new OptionError(
+    `DataLoader: ${option} must be an object with a length (a whole number of at least 0), a key (a string that says what it ` +
+      `depends on) and ${method}(epoch); ${wrong}.`,
+  );
+}
+
+function isAsyncIterable(value: unknown): boolean {
+  return (
+    typeof value === "object" && value !== null && (Symbol.asyncIterator in value || isIterableDataset(value))
+  );
 }
 
 function requireBoolean(option: string, value: boolean): void {

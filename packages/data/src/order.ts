@@ -13,3 +13,29 @@ export function epochOrder(length: number, seed: number, epoch: number): Int32Ar
   generator.setState({ key: threefry2x32(key0, key1, ...SHUFFLE_DRAW), counter: epoch });
   return permutation(length, generator);
 }
+
+/**
+ * A generator for one purpose in one epoch, and for one item where `index` is given. Generators of other purposes,
+ * epochs and items are independent of it.
+ *
+ * @param purpose four letters as a word, which set one use of a seed apart from the others.
+ */
+export function generatorFor(seed: number, purpose: number, epoch: number, index = 0): Generator {
+  const generator = new Generator(seed);
+  const [seed0, seed1] = generator.state().key;
+  const inEpoch = threefry2x32(seed0, seed1, purpose, 0xffffffff);
+  const key = threefry2x32(inEpoch[0], inEpoch[1], epoch >>> 0, Math.floor(epoch / 2 ** 32));
+  generator.setState({ key: threefry2x32(key[0], key[1], index >>> 0, 0xffffffff), counter: 0 });
+  return generator;
+}
+
+/** A number from 0 to below 1, of 53 random bits. */
+export function uniform(generator: Generator): number {
+  const [high, low] = generator.next();
+  return ((high >>> 5) * 2 ** 26 + (low >>> 6)) / 2 ** 53;
+}
+
+/** A whole number from 0 to below `count`. */
+export function below(generator: Generator, count: number): number {
+  return Math.floor(uniform(generator) * count);
+}

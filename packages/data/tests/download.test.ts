@@ -218,6 +218,19 @@ describe("download", () => {
     }
   });
 
+  it("gives an address up whose file is too short, whether it says so or not", async () => {
+    server.on("/short.bin", whole(body.subarray(0, 500)));
+    await expect(get("/short.bin", { bytes: 1000 })).rejects.toThrow(/has 500 bytes, expected 1000/);
+    expect(server.seen).toHaveLength(1);
+    server.on("/silent.bin", (request, response) => {
+      // No length; asked for what is missing, it has nothing.
+      if (request.headers.range === undefined) response.writeHead(200).end(body.subarray(0, 500));
+      else response.writeHead(416).end();
+    });
+    await expect(get("/silent.bin", { bytes: 1000 })).rejects.toMatchObject({ code: "NF_DOWNLOAD" });
+    expect(server.seen.length).toBeLessThan(8);
+  });
+
   it("lets several downloads of one file run at a time", async () => {
     server.on("/data.bin", whole(body));
     await Promise.all([get(), get(), get()]);

@@ -1,20 +1,10 @@
-/** A published file and what proves that it is whole. */
-export interface RemoteFile {
-  readonly name: string;
-  readonly bytes: number;
-  /** SHA-256 of the file as published (compressed), in hexadecimal. */
-  readonly sha256: string;
-}
+import type { FileCollection, RemoteFile } from "../files/collection.ts";
 
 /** Images published as four IDX files. */
-export interface ImageCollection {
-  /** Short name, also that of the folder that holds the files. */
-  readonly name: string;
-  readonly title: string;
+export interface ImageCollection extends FileCollection {
   readonly classes: readonly string[];
-  /** Addresses that the names of files are appended to. */
-  readonly mirrors: readonly string[];
   readonly files: {
+    readonly [name: string]: RemoteFile;
     readonly trainImages: RemoteFile;
     readonly trainLabels: RemoteFile;
     readonly testImages: RemoteFile;

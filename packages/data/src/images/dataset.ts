@@ -2,12 +2,7 @@ import { checkOptions, OptionError } from "@nf/core";
 import { checkIndex, type Dataset } from "../dataset.ts";
 import { DataError } from "../errors.ts";
 import { NdArray } from "../ndarray.ts";
-
-/** Mean and standard deviation that pixels in 0 to 1 are normalised with: `(x - mean) / std`. */
-export interface Normalization {
-  readonly mean: number;
-  readonly std: number;
-}
+import { checkNormalization, type Normalization } from "./normalization.ts";
 
 /** An image and its class. */
 export interface LabelledImage {
@@ -43,12 +38,12 @@ export class ImageDataset implements Dataset<LabelledImage> {
   /** Pixels 0 to 255 of shape [count, channels, height, width]. */
   readonly images: NdArray<Uint8Array>;
   readonly labels: Uint8Array;
-  /** The `f32` value of each of the 256 pixel values. */
-  readonly #levels: Float32Array;
+  /** The `f32` value of each of the 256 pixel values, for each channel. */
+  readonly #levels: readonly Float32Array[];
 
   /**
    * @throws DataError if images and labels do not fit together.
-   * @throws OptionError for a `normalize` without finite mean and positive std.
+   * @throws OptionError for a `normalize` without finite mean and positive std, or not one for each channel.
    */
   constructor(init: ImageDatasetInit) {
     checkOptions("ImageDataset", init, ["images", "labels", "classes", "name", "source", "normalize"]);
@@ -72,7 +67,7 @@ export class ImageDataset implements Dataset<LabelledImage> {
     this.classes = Object.freeze([...classes]);
     this.name = name;
     this.source = source;
-    this.#levels = levels(normalize);
+    this.#levels = levels(normalize, images.shape[1] ?? 0);
   }
 
   get(index: number): LabelledImage {
@@ -82,7 +77,9 @@ export class ImageDataset implements Dataset<LabelledImage> {
 
   getBatch(indices: readonly number[]): LabelledImage {
     const [, ...imageShape] = this.images.shape;
-    const size = this.images.data.length / this.length;
+    const [channels = 0, height = 0, width = 0] = imageShape;
+    const plane = height * width;
+    const size = channels * plane;
     const pixels = new Float32Array(indices.length * size);
     const labels = new Int32Array(indices.length);
     indices.forEach((index, position) => {
@@ -90,8 +87,11 @@ export class ImageDataset implements Dataset<LabelledImage> {
       labels[position] = this.labels[index] as number;
       const from = index * size;
       const to = position * size;
-      for (let i = 0; i < size; i++)
-        pixels[to + i] = this.#levels[this.images.data[from + i] as number] as number;
+      this.#levels.forEach((levels, channel) => {
+        const end = (channel + 1) * plane;
+        for (let i = channel * plane; i < end; i++)
+          pixels[to + i] = levels[this.images.data[from + i] as number] as number;
+      });
     });
     return {
       image: new NdArray(pixels, [indices.length, ...imageShape]),
@@ -107,12 +107,16 @@ export class ImageDataset implements Dataset<LabelledImage> {
   }
 }
 
-function levels(normalize: Normalization | undefined): Float32Array {
-  const { mean, std } = normalize ?? { mean: 0, std: 1 };
-  if (!Number.isFinite(mean) || !Number.isFinite(std) || !(std > 0)) {
+function levels(normalize: Normalization | undefined, channels: number): Float32Array[] {
+  const [means, stds] = checkNormalization(normalize ?? { mean: 0, std: 1 });
+  if (means.length !== 1 && means.length !== channels) {
     throw new OptionError(
-      `normalize: expected a finite mean and a std above 0, got mean ${mean}, std ${std}.`,
+      `normalize: expected one mean and std, or one for each of the ${channels} channels, got ${means.length}.`,
     );
   }
-  return Float32Array.from({ length: 256 }, (_, value) => (value / 255 - mean) / std);
+  return Array.from({ length: channels }, (_, channel) => {
+    const mean = means[means.length === 1 ? 0 : channel] as number;
+    const std = stds[means.length === 1 ? 0 : channel] as number;
+    return Float32Array.from({ length: 256 }, (_, value) => (value / 255 - mean) / std);
+  });
 }

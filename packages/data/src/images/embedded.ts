@@ -3,7 +3,8 @@ import { checkInteger, checkOptions, Generator, permutation } from "@nf/core";
 import { DataError } from "../errors.ts";
 import { NdArray } from "../ndarray.ts";
 import { MNIST } from "./collections.ts";
-import { ImageDataset, type Normalization } from "./dataset.ts";
+import { ImageDataset } from "./dataset.ts";
+import type { Normalization } from "./normalization.ts";
 import type { ImageSplits } from "./read.ts";
 
 /** Options of {@link embeddedMnist}. */

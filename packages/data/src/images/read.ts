@@ -1,9 +1,11 @@
 import { checkOptions } from "@nf/core";
 import { DataError, reasonOf } from "../errors.ts";
+import type { RemoteFile } from "../files/collection.ts";
 import { readIdx } from "../idx.ts";
 import { NdArray } from "../ndarray.ts";
-import type { ImageCollection, RemoteFile } from "./collections.ts";
-import { ImageDataset, type Normalization } from "./dataset.ts";
+import type { ImageCollection } from "./collections.ts";
+import { ImageDataset } from "./dataset.ts";
+import type { Normalization } from "./normalization.ts";
 
 /** The two parts of a collection of images. */
 export interface ImageSplits {

@@ -113,6 +113,7 @@ export async function isIntact(file: string, sha256: string): Promise<boolean> {
 async function tryAddress(transfer: Transfer, sha256: string): Promise<string | undefined> {
   const { part } = transfer;
   let barren = 0;
+  let most = await fileSize(part);
   for (;;) {
     const before = await fileSize(part);
     // An earlier run may have ended between the last byte and the renaming.
@@ -122,7 +123,10 @@ async function tryAddress(transfer: Transfer, sha256: string): Promise<string | 
     } catch (error) {
       transfer.signal?.throwIfAborted();
       if (!(error instanceof TransferError)) throw error;
-      if ((await fileSize(part)) > before) barren = 0;
+      // More than ever, not than before: a file that is too short would be fetched anew for ever.
+      const there = await fileSize(part);
+      if (there > most) barren = 0;
+      most = Math.max(most, there);
       if (error.permanent || ++barren >= BARREN_ATTEMPTS) return error.message;
       await wait(FIRST_PAUSE * 2 ** barren, undefined, transfer.signal ? { signal: transfer.signal } : {});
       continue;

@@ -51,6 +51,12 @@ export async function fetchInto(transfer: Transfer, have: number): Promise<void>
       );
     }
     const length = response.headers.get("content-length");
+    const whole =
+      length === null || response.headers.has("content-encoding") ? undefined : start + Number(length);
+    if (bytes !== undefined && whole !== undefined && whole < bytes) {
+      await body.cancel();
+      throw new TransferError(`the file there has ${whole} bytes, expected ${bytes}`, true);
+    }
     const total = bytes ?? (length === null ? undefined : start + Number(length));
     const reader: ReadableStreamDefaultReader<Uint8Array> = body.getReader();
     const handle = await open(part, start > 0 ? "r+" : "w");
