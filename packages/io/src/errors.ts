@@ -14,6 +14,13 @@ export class TokenizerError extends NanoFluxError {
   }
 }
 
+/** A checkpoint that is damaged, missing, or lacks something, or that cannot be written (`NF_DATA`). */
+export class CheckpointError extends NanoFluxError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("NF_DATA", message, options);
+  }
+}
+
 /** What a caught value says. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

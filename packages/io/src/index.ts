@@ -1,6 +1,20 @@
 /** Weight files, tokenizers and chat templates: what lies between a model's files and its tensors. */
 
-export { TokenizerError, WeightFileError } from "./errors.ts";
+export {
+  type BestBy,
+  CheckpointFolder,
+  type CheckpointFolderOptions,
+  type CheckpointInfo,
+} from "./checkpoint/folder.ts";
+export {
+  type Checkpoint,
+  type CheckpointContents,
+  loadCheckpoint,
+  openCheckpoint,
+} from "./checkpoint/load.ts";
+export type { CheckpointPart, CheckpointParts, HasState, HasStateDict } from "./checkpoint/parts.ts";
+export { type CheckpointFacts, encodeCheckpoint, saveCheckpoint } from "./checkpoint/save.ts";
+export { CheckpointError, TokenizerError, WeightFileError } from "./errors.ts";
 export type { Json, JsonObject } from "./files/json.ts";
 export { readJson } from "./files/read-json.ts";
 export { replaceFile } from "./files/replace.ts";

@@ -4,7 +4,7 @@ import { isJsonObject, plainJson } from "./files/json.ts";
 import { readJson } from "./files/read-json.ts";
 import { type FileInput, openSource } from "./files/source.ts";
 import { isGguf, openGguf } from "./gguf/gguf.ts";
-import { isLlama2c, openLlama2c } from "./llama2c/llama2c.ts";
+import { llama2cKind, openLlama2c } from "./llama2c/llama2c.ts";
 import { openSafetensors } from "./safetensors/safetensors.ts";
 import { INDEX_NAME, openShards } from "./safetensors/shards.ts";
 import type { WeightFile } from "./weight-file.ts";
@@ -28,7 +28,7 @@ async function openFile(input: FileInput): Promise<WeightFile> {
     const start = await source.read(0, Math.min(28, source.size));
     // The header of safetensors is an object, 8 bytes from the start; some writers put blanks before it.
     if (isGguf(start)) kind = openGguf;
-    else if (isLlama2c(source, start)) kind = openLlama2c;
+    else if (llama2cKind(source, start) !== undefined) kind = openLlama2c;
     else if (start[8] === 0x7b || start[8] === 0x20) kind = openSafetensors;
   } finally {
     await source.close();
@@ -74,27 +74,39 @@ async function objectIn(
 async function openIn(folder: string, names: readonly string[]): Promise<WeightFile> {
   if (names.includes(INDEX_NAME)) return openShards(folder);
   if (names.includes("model.safetensors")) return openSafetensors(joinPath(folder, "model.safetensors"));
-  for (const ending of [".safetensors", ".gguf", ".bin"]) {
-    const fitting: string[] = [];
-    for (const name of names.filter((one) => one.endsWith(ending))) {
-      // A folder of llama2.c also holds the vocabulary under this ending.
-      if (ending !== ".bin" || (await isCheckpoint(joinPath(folder, name)))) fitting.push(name);
-    }
-    if (fitting.length > 1)
-      throw new WeightFileError(
-        `${folder}: holds ${fitting.join(", ")}. Pass the path of the one that is meant.`,
-      );
-    if (fitting[0] !== undefined) return openFile(joinPath(folder, fitting[0]));
+  for (const ending of [".safetensors", ".gguf"]) {
+    const path = onlyOne(
+      folder,
+      names.filter((name) => name.endsWith(ending)),
+    );
+    if (path !== undefined) return openFile(path);
   }
+  // A folder of llama2.c also holds the vocabulary under this ending. One that is refused is opened to say why.
+  const found = new Map<string, string[]>();
+  for (const name of names.filter((one) => one.endsWith(".bin"))) {
+    const kind = await checkpointKind(joinPath(folder, name));
+    if (kind !== undefined) found.set(kind, [...(found.get(kind) ?? []), name]);
+  }
+  const path = onlyOne(folder, found.get("whole") ?? found.get("refused") ?? []);
+  if (path !== undefined) return openFile(path);
   throw new WeightFileError(
     `${folder}: holds no weights. Expected model.safetensors, ${INDEX_NAME} with its shards, or one .safetensors, .gguf or llama2.c .bin file.`,
   );
 }
 
-async function isCheckpoint(path: string): Promise<boolean> {
+/** @throws WeightFileError if there is more than one. */
+function onlyOne(folder: string, names: readonly string[]): string | undefined {
+  if (names.length > 1)
+    throw new WeightFileError(
+      `${folder}: holds ${names.join(", ")}. Pass the path of the one that is meant.`,
+    );
+  return names[0] === undefined ? undefined : joinPath(folder, names[0]);
+}
+
+async function checkpointKind(path: string): Promise<"whole" | "refused" | undefined> {
   const source = await openSource(path);
   try {
-    return isLlama2c(source, await source.read(0, Math.min(28, source.size)));
+    return llama2cKind(source, await source.read(0, Math.min(28, source.size)));
   } finally {
     await source.close();
   }

@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadTokenizer, openLlama2c, openWeights } from "../src/index.ts";
 import { dataFolder } from "./support/data.ts";
-import { llama2cCheckpoint, llama2cVocabulary } from "./support/files.ts";
+import { llama2cCheckpoint, llama2cVocabulary, temporaryFolder } from "./support/files.ts";
 
 const floats = (bytes: Uint8Array): number[] => [...new Float32Array(bytes.buffer)];
 
@@ -79,6 +79,26 @@ describe("openLlama2c", () => {
     ["version 2", new Uint8Array(Int32Array.from([0x616b3432, 2, 0, 0, 0, 0, 0]).buffer)],
   ])("refuses a file that is %s", async (_, bytes) => {
     await expect(openLlama2c(bytes)).rejects.toMatchObject({ code: "NF_DATA", name: "WeightFileError" });
+  });
+
+  it("says how many bytes are missing, in a folder too", async () => {
+    const folder = temporaryFolder();
+    const path = join(folder, "model.bin");
+    const short = /has 2556 bytes, this file 1000: 1556 are missing\. It is truncated/;
+    const cut = tied.subarray(0, 1000);
+    await writeFile(path, cut);
+    await writeFile(join(folder, "tokenizer.bin"), llama2cVocabulary([["a", -1]]));
+    for (const input of [cut, path, folder]) await expect(openWeights(input)).rejects.toThrow(short);
+    // One that is whole is meant rather than one that is not.
+    await writeFile(join(folder, "whole.bin"), tied);
+    expect((await openWeights(folder)).name).toBe(join(folder, "whole.bin"));
+  });
+
+  it("says in a folder, too, that a version is not read", async () => {
+    const folder = temporaryFolder();
+    const numbers = Int32Array.from([0x616b3432, 2, 0, 0, 0, 0, 0]);
+    await writeFile(join(folder, "model.bin"), new Uint8Array(numbers.buffer));
+    await expect(openWeights(folder)).rejects.toThrow(/checkpoint of version 2; version 0/);
   });
 
   it("names the tensor that is not there", async () => {

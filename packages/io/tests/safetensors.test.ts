@@ -260,6 +260,15 @@ describe("shards", () => {
 });
 
 describe("openWeights", () => {
+  it("refuses numbers that no number can hold", async () => {
+    const folder = temporaryFolder();
+    await writeSafetensors(join(folder, "model.safetensors"), { a: tensor([1]) });
+    await writeFile(join(folder, "generation_config.json"), '{"temperature": 1e999}');
+    await expect(openWeights(folder)).rejects.toThrow(
+      /generation_config\.json: no sound JSON: 1e999 is beyond the greatest/,
+    );
+  });
+
   it("refuses what it does not recognise, and folders that are ambiguous or empty", async () => {
     const folder = temporaryFolder();
     await expect(openWeights(folder)).rejects.toThrow(/holds no weights/);

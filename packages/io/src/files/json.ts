@@ -161,7 +161,9 @@ class Parser {
     if (word === "false") return false;
     if (word === "null") return null;
     if (!NUMBER.test(word)) this.#fail("expected a value");
-    return Number(word);
+    const value = Number(word);
+    if (!Number.isFinite(value)) this.#fail(`${word.slice(0, 40)} is beyond the greatest number there is`);
+    return value;
   }
 }
 

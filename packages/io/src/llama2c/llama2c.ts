@@ -47,23 +47,55 @@ export async function openLlama2c(input: FileInput): Promise<WeightFile> {
   }
 }
 
-/** Whether these first bytes and this size are a llama2.c checkpoint's. */
-export function isLlama2c(source: ByteSource, start: Uint8Array): boolean {
+/**
+ * Whether these first bytes are a llama2.c checkpoint's: `whole` if its version is read and the file has the size that they
+ * ask for, else `refused`: `openLlama2c` says why.
+ */
+export function llama2cKind(source: ByteSource, start: Uint8Array): "whole" | "refused" | undefined {
+  let header: Llama2cHeader;
+  if (isLater(start)) return "refused";
   try {
-    readHeader(source, start);
-    return true;
+    header = readNumbers(source, start);
   } catch (error) {
-    if (error instanceof WeightFileError) return false;
+    if (error instanceof WeightFileError) return undefined;
     throw error;
   }
+  return bytesOf(header) === source.size ? "whole" : "refused";
 }
 
 /** Reads the header and holds it against the size of the file, so that no count in it can be too large. */
-function readHeader({ name, size }: ByteSource, start: Uint8Array): Llama2cHeader {
+function readHeader(source: ByteSource, start: Uint8Array): Llama2cHeader {
+  const header = readNumbers(source, start);
+  const { name, size } = source;
+  const expected = bytesOf(header);
+  if (expected === size) return header;
+  const apart =
+    size < expected
+      ? `${expected - size} are missing. It is truncated: fetch it again.`
+      : `${size - expected} too many. It is damaged, or another kind of file.`;
+  throw new WeightFileError(
+    `${name}: a llama2.c checkpoint with ${JSON.stringify(header)} has ${expected} bytes, this file ${size}: ${apart}`,
+  );
+}
+
+/** Bytes of a checkpoint with this header. */
+function bytesOf(header: Llama2cHeader): number {
+  return HEADER_BYTES + 4 * sections(header).reduce((sum, { count }) => sum + count, 0);
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function isLater(start: Uint8Array): boolean {
+  return start.length >= HEADER_BYTES && viewOf(start).getUint32(0, true) === LATER_VERSIONS;
+}
+
+function readNumbers({ name, size }: ByteSource, start: Uint8Array): Llama2cHeader {
   if (start.length < HEADER_BYTES)
     throw new WeightFileError(`${name}: ${size} bytes are no llama2.c checkpoint.`);
-  const view = new DataView(start.buffer, start.byteOffset, start.byteLength);
-  if (view.getUint32(0, true) === LATER_VERSIONS) {
+  const view = viewOf(start);
+  if (isLater(start)) {
     throw new WeightFileError(
       `${name}: a llama2.c checkpoint of version ${view.getInt32(4, true)}; version 0 (without magic number) is read. ` +
         "Export it with version 0, or to Hugging Face's format.",
@@ -87,13 +119,6 @@ function readHeader({ name, size }: ByteSource, start: Uint8Array): Llama2cHeade
   if (!positive || layers > MOST_LAYERS || dim % (2 * heads) !== 0 || heads % kvHeads !== 0) {
     throw new WeightFileError(
       `${name}: no llama2.c checkpoint: its header says ${JSON.stringify(header)}, which no model can have.`,
-    );
-  }
-  const expected = HEADER_BYTES + 4 * sections(header).reduce((sum, { count }) => sum + count, 0);
-  if (expected !== size) {
-    throw new WeightFileError(
-      `${name}: a llama2.c checkpoint with ${JSON.stringify(header)} has ${expected} bytes, this file ${size}. ` +
-        "It is truncated, or another kind of file.",
     );
   }
   return header;

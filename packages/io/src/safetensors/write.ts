@@ -27,7 +27,7 @@ export async function writeSafetensors(
   tensors: WritableTensors,
   options: WriteSafetensorsOptions = {},
 ): Promise<void> {
-  const { header, entries } = plan("writeSafetensors", tensors, options);
+  const { header, entries } = planSafetensors("writeSafetensors", tensors, options);
   await writeParts("writeSafetensors", path, header, entries);
 }
 
@@ -36,7 +36,7 @@ export async function encodeSafetensors(
   tensors: WritableTensors,
   options: WriteSafetensorsOptions = {},
 ): Promise<Uint8Array> {
-  const { header, entries, size } = plan("encodeSafetensors", tensors, options);
+  const { header, entries, size } = planSafetensors("encodeSafetensors", tensors, options);
   const file = new Uint8Array(header.length + size);
   file.set(header);
   let at = header.length;
@@ -48,7 +48,8 @@ export async function encodeSafetensors(
   return file;
 }
 
-interface Plan {
+/** A file before it is written. */
+export interface Plan {
   readonly header: Uint8Array;
   readonly entries: readonly (readonly [string, Tensor | StoredValues])[];
   /** Bytes of all tensors. */
@@ -59,7 +60,12 @@ const NAMES = new Map<StoredType, string>(
   Object.entries(SAFETENSORS_DTYPES).map(([name, dtype]) => [dtype, name]),
 );
 
-function plan(op: string, tensors: WritableTensors, options: WriteSafetensorsOptions): Plan {
+/** Checks tensors and metadata, and lays a file out. Metadata comes first in the header, in the order of its keys. */
+export function planSafetensors(
+  op: string,
+  tensors: WritableTensors,
+  options: WriteSafetensorsOptions,
+): Plan {
   checkOptions(op, options, ["metadata"]);
   const given = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
   // Wide types first, so that every tensor lies on a multiple of its element.
