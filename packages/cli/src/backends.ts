@@ -15,6 +15,12 @@ export const SHORT_NAMES = ["native", "wasm", "cpu", "webgpu"] as const;
  */
 const PREFERRED: readonly string[] = ["wasm", "native", "cpu"];
 
+/**
+ * The same for commands that write texts: there speed is what a user waits for, nothing that is kept depends on the backend, and
+ * who installed native has what was built for this machine.
+ */
+export const FASTEST: readonly string[] = ["native", "wasm", "cpu"];
+
 const PACKAGE_NAME = /^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*$/;
 const isShortName = (name: string): boolean => SHORT_NAMES.some((known) => known === name);
 
@@ -157,16 +163,18 @@ export async function openBackend(name: string, importModule: ImportModule): Pro
 }
 
 /**
- * Opens the best backend that works here, in the order wasm, native, cpu.
+ * Opens the first backend that works here.
  *
  * @param passed is told of each better backend that is installed and does not work
+ * @param order short names, the best first; default wasm, native, cpu
  * @throws CliError when none does
  */
 export async function openBestBackend(
   importModule: ImportModule,
   passed: (note: string) => void,
+  order: readonly string[] = PREFERRED,
 ): Promise<Backend> {
-  for (const name of PREFERRED) {
+  for (const name of order) {
     if ((await importOrUndefined(name, importModule)) === undefined) continue;
     try {
       return await openBackend(name, importModule);
@@ -204,6 +212,9 @@ export async function probeBackends(importModule: ImportModule): Promise<readonl
 }
 
 /** Name of the backend that is used when none is asked for, if there is one. */
-export function defaultBackend(reports: readonly BackendReport[]): string | undefined {
-  return PREFERRED.find((name) => reports.some((report) => report.name === name && report.available));
+export function defaultBackend(
+  reports: readonly BackendReport[],
+  order: readonly string[] = PREFERRED,
+): string | undefined {
+  return order.find((name) => reports.some((report) => report.name === name && report.available));
 }

@@ -22,15 +22,6 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
 }
 
-/** Time left as a clock: `0:07`, `12:30`, `1:02:03`. */
-export function clock(seconds: number): string {
-  const whole = Math.max(0, Math.ceil(seconds));
-  const two = (value: number) => String(value).padStart(2, "0");
-  const hours = Math.floor(whole / 3600);
-  const minutes = Math.floor((whole % 3600) / 60);
-  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
-}
-
 /** One of several, in words: `a`, `a or b`, `a, b or c`. */
 export function orList(names: readonly string[]): string {
   const last = names.at(-1) ?? "";

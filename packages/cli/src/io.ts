@@ -1,10 +1,6 @@
-/** A stream to write to, and what it knows of a terminal behind it. */
-export interface OutputStream extends NodeJS.WritableStream {
-  /** Whether a person watches: progress is a bar then, and lines otherwise. */
-  readonly isTTY?: boolean;
-  /** Width of the terminal in characters. */
-  readonly columns?: number;
-}
+import type { OutputStream } from "@nf/train/node";
+
+export type { OutputStream };
 
 /** Imports a package by name; `undefined` where it is not installed. */
 export type ImportModule = (name: string) => Promise<unknown>;

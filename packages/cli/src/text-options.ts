@@ -64,7 +64,7 @@ function addTextOptions(command: Command, maxTokens: number): Command {
     .addOption(
       one(
         "--backend <name>",
-        `${SHORT_NAMES.join(", ")}, or the name of a package (default: the best of wasm, native, cpu that works here)`,
+        `${SHORT_NAMES.join(", ")}, or the name of a package (default: the first of native, wasm, cpu that works here)`,
         someText,
       ),
     )

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Backend } from "@nf/core";
 import { afterEach, describe, expect, it } from "vitest";
-import { importerFrom, openBackend, openBestBackend, packageOf } from "../src/backends.ts";
+import { FASTEST, importerFrom, openBackend, openBestBackend, packageOf } from "../src/backends.ts";
 import type { ImportModule } from "../src/index.ts";
 import { lastLine, nf } from "./io.ts";
 
@@ -118,6 +118,18 @@ describe("the best backend", () => {
     expect(notes).toEqual([]);
   });
 
+  it("is native, then wasm, then cpu where texts are written", async () => {
+    const working = { createBackend: async () => idleBackend("native") };
+    const all = { "@nf/backend-cpu": cpu, "@nf/backend-wasm": wasm, "@nf/backend-native": working };
+    const fastest = async (modules: Readonly<Record<string, unknown>>) =>
+      (await openBestBackend(installed(modules), (note) => notes.push(note), FASTEST)).name;
+    expect(await fastest(all)).toBe("native");
+    expect(await fastest({ ...all, "@nf/backend-native": native })).toBe("wasm");
+    expect(notes).toEqual(['The backend "native" does not start here: no binary for this machine']);
+    const { stdout } = await nf(["backends"], { importModule: installed(all) });
+    expect(stdout).toContain("Used unless --backend says otherwise: wasm; by generate and chat: native");
+  });
+
   it("passes over one that does not work, and says so", async () => {
     expect((await best({ "@nf/backend-cpu": cpu, "@nf/backend-native": native })).name).toBe("cpu");
     expect(notes).toEqual(['The backend "native" does not start here: no binary for this machine']);
@@ -145,8 +157,8 @@ describe("nf backends", () => {
   it("gives the same as JSON", async () => {
     const { code, stdout } = await nf(["backends", "--json"], { importModule });
     expect(code).toBe(0);
-    const { default: used, backends } = JSON.parse(lastLine(stdout));
-    expect(used).toBe("cpu");
+    const { default: used, defaultForTexts, backends } = JSON.parse(lastLine(stdout));
+    expect([used, defaultForTexts]).toEqual(["cpu", "cpu"]);
     expect(
       backends.map(({ name, available }: { name: string; available: boolean }) => [name, available]),
     ).toEqual([

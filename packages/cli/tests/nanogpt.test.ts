@@ -3,11 +3,10 @@ import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createBackend } from "@nf/backend-wasm";
-import { openSafetensors, type StoredValues, writeSafetensors } from "@nf/io";
+import { openCheckpoint as openFile, saveCheckpoint as saveFile } from "@nf/io";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { ImportModule } from "../src/index.ts";
 import { openCheckpoint } from "../src/train/text/checkpoint.ts";
-import { digestOf } from "../src/train/text/header.ts";
 import { capture, lastLine, nf } from "./io.ts";
 
 let cwd: string;
@@ -246,40 +245,25 @@ describe("nf train nanogpt", () => {
 
   it("names what is wrong in a checkpoint's header", { timeout: 60_000 }, async () => {
     const path = join(cwd, "flipped", "checkpoint.safetensors");
-    const file = await openSafetensors(path);
-    const tensors = new Map<string, StoredValues & { bytes: Uint8Array }>();
-    for (const [name, { dtype, shape }] of file.tensors)
-      tensors.set(name, { dtype, shape, bytes: await file.read(name) });
-    const json = String(file.metadata.get("nanogpt-run"));
+    const file = await openFile(path);
     await file.close();
-    const resume = async (text: string) => {
-      const metadata = { "nanogpt-run": text, sha256: digestOf(text, tensors) };
-      await writeSafetensors(path, tensors, { metadata });
+    const resume = async (extra: unknown) => {
+      await saveFile(path, {}, { extra });
       const { code, stderr } = await run(["train", "nanogpt", "--resume", "flipped"]);
       expect([code, stderr.includes("\n    at ")]).toEqual([1, false]);
       return stderr;
     };
-    const changed = (change: (header: Record<string, Record<string, unknown>>) => void) => {
-      const header = JSON.parse(json);
-      change(header);
-      return resume(JSON.stringify(header));
-    };
-    for (const text of ["{", "null", "[]", "3", '{"version":2}'])
-      expect(await resume(text)).toMatch(
+    for (const extra of [null, [], 3, { version: 3 }])
+      expect(await resume(extra)).toMatch(
         /is damaged: missing or wrong in its header: .*step, rounds, seconds/,
       );
-    expect(await resume('{"version":1}')).toContain("written by another version of nf");
-    expect(
-      await changed((header) => {
-        Reflect.set(header, "settings", { ...header["settings"], batch: "2", seed: -1 });
-        Reflect.set(header, "generator", null);
-      }),
-    ).toContain("header: settings.batch, settings.seed, generator.key, generator.counter.");
-    expect(
-      await changed((header) => Reflect.deleteProperty(header["optimizer"]?.["counts"] as object, "3")),
-    ).toContain('does not know the tensor "optimizer.3.');
-    await writeSafetensors(path, tensors, { metadata: { "nanogpt-run": json, sha256: "0" } });
-    expect((await run(["train", "nanogpt", "--resume", "flipped"])).stderr).toContain("its SHA-256");
+    expect(await resume({ version: 1 })).toContain("written by another version of nf");
+    const header = file.extra as Record<string, object>;
+    const settings = { ...header["settings"], batch: "2", seed: -1 };
+    expect(await resume({ ...header, settings, backend: null })).toContain(
+      "header: settings.batch, settings.seed, backend.name, backend.threads.",
+    );
+    expect(await resume(header)).toContain("holds no model, optimizer, random");
   });
 
   it("goes on without metrics, with a note and a gap, to the same weights", {
@@ -291,7 +275,7 @@ describe("nf train nanogpt", () => {
     // Before the evaluation, whose steps are all gone; and behind it, with a part of the lines.
     for (const [out, stop, keep, lines] of [
       ["gone", "50 %", 0, ["e3", "4", "5", "6", "e6"]],
-      ["short", "step 3/6 after", 2, ["1", "2", "5", "6", "e6"]],
+      ["short", "step 3/6 after", 2, ["1", "2", "4", "5", "6", "e6"]],
     ] as const) {
       expect((await stopAt(stop, [...QUICK, ...settings, "--out", out])).code).toBe(130);
       const path = join(cwd, out, "metrics.jsonl");

@@ -1,10 +1,7 @@
+import { bucketMeans, type CurvesData, curvesSvg, escapeXml, smooth, toPng } from "@nf/train/curves";
 import { parseHTML } from "linkedom";
 import { describe, expect, it } from "vitest";
-import { type CurvesData, curvesSvg } from "../src/plots/curves.ts";
-import { toPng } from "../src/plots/png.ts";
 import { type Prediction, predictionsSvg } from "../src/plots/predictions.ts";
-import { bucketMeans, smooth } from "../src/plots/smooth.ts";
-import { escapeXml } from "../src/plots/svg.ts";
 
 /** Opening and closing tags must match up: a parser for HTML would forgive it. */
 function expectWellFormed(svg: string): void {

@@ -1,8 +1,6 @@
+import { clock, createProgress, lineProgress, type ProgressState } from "@nf/train/node";
 import { describe, expect, it } from "vitest";
-import { clock, count, duration, lossText, orList, percent, table } from "../src/format.ts";
-import { lineProgress } from "../src/progress/lines.ts";
-import { createProgress } from "../src/progress/progress.ts";
-import type { ProgressState } from "../src/progress/state.ts";
+import { count, duration, lossText, orList, percent, table } from "../src/format.ts";
 import { capture } from "./io.ts";
 
 function at(step: number, steps = 100): ProgressState {
@@ -10,11 +8,7 @@ function at(step: number, steps = 100): ProgressState {
     place: "epoch 1/3",
     step,
     steps,
-    loss: 0.12345,
-    accuracy: 0.9625,
-    unit: "images",
-    itemsPerSecond: 4210.4,
-    secondsLeft: 72,
+    figures: ["loss 0.123", "accuracy 96.3 %", "4,210 images/s", "1:12 left"],
   };
 }
 

@@ -4,14 +4,15 @@ import { join } from "node:path";
 import { createBackend } from "@nf/backend-cpu";
 import { Generator, memory, noGrad, use } from "@nf/core";
 import { Gpt } from "@nf/models";
+import { fit } from "@nf/train";
+import { curvesSvg } from "@nf/train/curves";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { UsageError } from "../src/errors.ts";
-import { curvesSvg } from "../src/plots/curves.ts";
-import { descend, fit, meanOf } from "../src/train/fit.ts";
 import { createOptimizer } from "../src/train/optimizer.ts";
+import { meanOf } from "../src/train/steps.ts";
 import { loadText } from "../src/train/text/data.ts";
-import { evaluate, nextCharacters, type TextEvaluation } from "../src/train/text/evaluate.ts";
-import { batchesOf, evenWindows, randomWindows, type WindowBatch } from "../src/train/text/windows.ts";
+import { evaluate, nextCharacters } from "../src/train/text/evaluate.ts";
+import { batchesOf, evenWindows, randomWindows } from "../src/train/text/windows.ts";
 
 let cwd: string;
 beforeAll(async () => {
@@ -127,29 +128,23 @@ describe("figures", () => {
 
   it("leave nothing behind, step after step", async () => {
     const gpt = model();
-    const optimizer = createOptimizer("adam", gpt.parameters(), 1e-3);
     const live: unknown[] = [];
-    const complete = await fit<WindowBatch, TextEvaluation>({
-      rounds: 12,
-      batches: (round) => batchesOf(randomWindows(counting, 8, 2, 1, 4 * round - 4, 4 * round), 2),
-      async train(batch, lr) {
-        const { loss, right } = descend(optimizer, lr, () => nextCharacters(gpt, batch));
-        const value = await loss.item();
-        return { objective: value, loss: value, accuracy: (await right.item()) / 16, items: 16 };
-      },
-      async evaluate(_round, breathe) {
-        const figures = { loss: 0, accuracy: 0, characters: 0 };
-        return (await breathe()) ? { train: figures, validation: figures } : undefined;
-      },
-      learningRate: () => 1e-3,
-      signal,
-      onStep() {},
-      onRound() {
-        const { liveTensors, liveBytes, poolMisses } = memory();
-        live.push({ liveTensors, liveBytes, poolMisses });
-      },
+    await fit(gpt, {
+      data: (epoch: number) => batchesOf(randomWindows(counting, 8, 2, 1, 4 * epoch - 4, 4 * epoch), 2),
+      forward: nextCharacters,
+      loss: ({ loss }) => loss,
+      metrics: { right: ({ right }) => ({ total: right, count: 16 }) },
+      optimizer: createOptimizer("adam", gpt.parameters(), 1e-3),
+      epochs: 12,
+      callbacks: [
+        {
+          onEvaluation() {
+            const { liveTensors, liveBytes, poolMisses } = memory();
+            live.push({ liveTensors, liveBytes, poolMisses });
+          },
+        },
+      ],
     });
-    expect(complete).toBe(true);
     expect(live).toHaveLength(12);
     expect(live.at(-1)).toEqual(live[1]);
   });

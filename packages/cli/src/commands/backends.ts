@@ -1,4 +1,4 @@
-import { type BackendReport, defaultBackend, probeBackends } from "../backends.ts";
+import { type BackendReport, defaultBackend, FASTEST, probeBackends } from "../backends.ts";
 import { table } from "../format.ts";
 import { EXIT, type Io, say } from "../io.ts";
 import type { CommonOptions } from "../options.ts";
@@ -13,8 +13,9 @@ function row({ name, available, reason, threads, dtypes }: BackendReport): strin
 export async function runBackends(io: Io, { json }: CommonOptions): Promise<number> {
   const backends = await probeBackends(io.importModule);
   const best = defaultBackend(backends);
+  const forTexts = defaultBackend(backends, FASTEST);
   if (json) {
-    say(io.stdout, JSON.stringify({ default: best ?? null, backends }));
+    say(io.stdout, JSON.stringify({ default: best ?? null, defaultForTexts: forTexts ?? null, backends }));
     return EXIT.done;
   }
   say(io.stdout, table([["backend", "available", "threads", "dtypes, or why not"], ...backends.map(row)]));
@@ -23,7 +24,7 @@ export async function runBackends(io: Io, { json }: CommonOptions): Promise<numb
     io.stdout,
     best === undefined
       ? "None is available: npm install @nf/backend-cpu"
-      : `Used unless --backend says otherwise: ${best}`,
+      : `Used unless --backend says otherwise: ${best}${forTexts === best ? "" : `; by generate and chat: ${forTexts}`}`,
   );
   return EXIT.done;
 }

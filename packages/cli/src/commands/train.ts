@@ -1,9 +1,9 @@
 import { type Backend, use } from "@nf/core";
+import { createProgress } from "@nf/train/node";
 import { openBackend, openBestBackend } from "../backends.ts";
 import { count } from "../format.ts";
 import { EXIT, type Io, say, stopCode } from "../io.ts";
 import type { TextTrainOptions, TrainOptions } from "../options.ts";
-import { createProgress } from "../progress/progress.ts";
 import { digitsRun } from "../train/digits/run.ts";
 import { pathsIn } from "../train/folder.ts";
 import { writePictures } from "../train/pictures.ts";

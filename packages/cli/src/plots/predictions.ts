@@ -1,4 +1,4 @@
-import { element, GREEN, heading, INK, MUTED, picture, RED, RULE, text } from "./svg.ts";
+import { element, GREEN, heading, INK, MUTED, picture, RED, RULE, text } from "@nf/train/curves";
 
 /** One classified image. */
 export interface Prediction {

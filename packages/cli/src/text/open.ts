@@ -12,7 +12,7 @@ import {
   loadLlama,
   Sampler,
 } from "@nf/models";
-import { openBackend, openBestBackend } from "../backends.ts";
+import { FASTEST, openBackend, openBestBackend } from "../backends.ts";
 import { CliError, messageOf, UsageError } from "../errors.ts";
 import { type Io, say } from "../io.ts";
 import { TEMPERATURE, type TextOptions } from "../text-options.ts";
@@ -68,7 +68,7 @@ export async function withModel(
   const note = (line: string): void => say(io.stderr, line);
   const backend = await use(
     options.backend === undefined
-      ? openBestBackend(io.importModule, note)
+      ? openBestBackend(io.importModule, note, FASTEST)
       : openBackend(options.backend, io.importModule),
   );
   try {

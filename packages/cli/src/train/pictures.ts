@@ -1,5 +1,5 @@
+import { toPng } from "@nf/train/curves";
 import { messageOf } from "../errors.ts";
-import { toPng } from "../plots/png.ts";
 import type { RunFolder } from "./folder.ts";
 
 /** A name without an ending, and what it shows. */

@@ -1,4 +1,4 @@
-import type { RoundResult, StepResult } from "./fit.ts";
+import type { RoundResult, StepResult } from "./steps.ts";
 
 /** How a model's metrics name what is in a record. */
 export interface RecordNames<E> {

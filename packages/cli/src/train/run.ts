@@ -1,6 +1,6 @@
 import type { Backend } from "@nf/core";
+import type { Progress } from "@nf/train/node";
 import type { Io } from "../io.ts";
-import type { Progress } from "../progress/state.ts";
 import type { RunFolder } from "./folder.ts";
 import type { Picture } from "./pictures.ts";
 

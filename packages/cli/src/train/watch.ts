@@ -1,7 +1,8 @@
+import { clock, type Progress } from "@nf/train/node";
 import { CliError } from "../errors.ts";
-import type { Progress } from "../progress/state.ts";
-import type { StepResult } from "./fit.ts";
+import { count, lossText, percent } from "../format.ts";
 import type { RunRecord } from "./record.ts";
+import type { StepResult } from "./steps.ts";
 
 /** Weight of the newest step in the loss and accuracy that are shown while a run goes on. */
 const NEWEST = 0.05;
@@ -49,10 +50,12 @@ export function watchSteps<E>(watched: Watched<E>): (result: StepResult) => void
       place: watched.place(result),
       step,
       steps,
-      ...shown,
-      unit,
-      itemsPerSecond: (record.items - start.items) / seconds,
-      secondsLeft: (seconds / (step - start.steps)) * (steps - step),
+      figures: [
+        `loss ${lossText(shown.loss)}`,
+        `accuracy ${percent(shown.accuracy, 1)}`,
+        `${count((record.items - start.items) / seconds)} ${unit}/s`,
+        `${clock((seconds / (step - start.steps)) * (steps - step))} left`,
+      ],
     });
   };
 }

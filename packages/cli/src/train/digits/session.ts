@@ -1,16 +1,17 @@
-import { type Backend, manualSeed } from "@nf/core";
+import { type Backend, manualSeed, type Tensor } from "@nf/core";
 import { DataLoader } from "@nf/data";
 import { CrossEntropyLoss } from "@nf/nn";
+import { fit, type ValidationContext } from "@nf/train";
+import type { Progress } from "@nf/train/node";
 import { UsageError } from "../../errors.ts";
 import { count, duration, lossText, percent } from "../../format.ts";
 import { MODELS } from "../../models.ts";
 import { LEARNING_RATES, type TrainOptions } from "../../options.ts";
-import type { Progress } from "../../progress/state.ts";
-import { descend, fit } from "../fit.ts";
 import { METRICS, type RunFolder } from "../folder.ts";
 import { createOptimizer } from "../optimizer.ts";
 import { type RecordNames, RunRecord } from "../record.ts";
 import { warmUpCosine } from "../schedule.ts";
+import { meanOf } from "../steps.ts";
 import { watchSteps } from "../watch.ts";
 import { BACKGROUND, type Splits } from "./data.ts";
 import { decide, type Evaluation, evaluate, type ImageBatch, score } from "./evaluate.ts";
@@ -98,44 +99,60 @@ export async function train(
   const testBatches = new DataLoader(data.test, { batchSize: Math.max(batch, 100) });
   const optimizer = createOptimizer(options.optimizer, model.parameters(), learningRate);
   const criterion = new CrossEntropyLoss({ labelSmoothing: options.labelSmoothing });
+  const watch = watchSteps({
+    ...{ record, progress, steps, learningRate },
+    unit: "images",
+    place: ({ round }) => `epoch ${round}/${epochs}`,
+  });
   try {
-    return await fit<ImageBatch, Evaluation>({
-      rounds: epochs,
-      batches(epoch) {
+    let test: Evaluation | undefined;
+    /** Of the step in hand. */
+    let [logits, labels]: Tensor[] = [];
+    const { epochs: done } = await fit(model, {
+      data(epoch: number): AsyncIterable<ImageBatch> {
         shifted.epoch = epoch;
         return trainBatches;
       },
-      async train({ image, label }, lr) {
-        const { logits, loss } = descend(optimizer, lr, () => {
-          const logits = model.forward(image);
-          return { logits, loss: criterion.forward(logits, label) };
-        });
-        const objective = await loss.item();
-        const outcomes = decide(await logits.data(), await label.data());
-        return { objective, ...score(outcomes), items: outcomes.length };
+      forward(net, { image, label }) {
+        logits = net.forward(image).keep();
+        labels = label;
+        return logits;
       },
-      evaluate: (_epoch, breathe) => evaluate(model, testBatches, breathe),
+      loss: (output, { label }) => criterion.forward(output, label),
+      optimizer,
+      epochs,
       learningRate: (step) => warmUpCosine(learningRate, step, steps),
       signal,
-      onStep: watchSteps({
-        record,
-        progress,
-        steps,
-        learningRate,
-        unit: "images",
-        place: ({ round }) => `epoch ${round}/${epochs}`,
-      }),
-      async onRound(result) {
-        const before = record.seconds - (record.rounds.at(-1)?.seconds ?? 0);
-        record.addRound(result);
-        const { round, loss, accuracy, evaluation: test } = result;
-        progress.note(
-          `epoch ${round}/${epochs} done in ${duration(before)}: loss ${lossText(loss)}, accuracy ${percent(accuracy)}; ` +
-            `test loss ${lossText(test.loss)}, test accuracy ${percent(test.accuracy)} of ${count(test.outcomes.length)}`,
-        );
-        await folder.append(METRICS, record.takeLines());
+      logEvery: 1,
+      validate: async ({ breathe }: ValidationContext) => {
+        test = await evaluate(model, testBatches, breathe);
+        return test === undefined ? undefined : { loss: test.loss, accuracy: test.accuracy };
       },
+      callbacks: [
+        {
+          async onLog({ epoch: round, step, figures, learningRate: rate, stepItems: items, seconds }) {
+            // The host decides, as it does for tests: cheaper than operations for batches of this size.
+            const outcomes = decide((await logits?.data()) ?? [], (await labels?.data()) ?? []);
+            logits?.dispose();
+            const { loss: objective } = figures;
+            watch({ round, step, objective, ...score(outcomes), items, learningRate: rate, seconds });
+          },
+          async onEvaluation({ row: { epoch: round, step, seconds } }) {
+            if (test === undefined) return;
+            const before = record.seconds - (record.rounds.at(-1)?.seconds ?? 0);
+            const means = meanOf(record.steps.filter((one) => one.round === round));
+            record.addRound({ round, step, ...means, seconds, evaluation: test });
+            const { loss, accuracy } = means;
+            progress.note(
+              `epoch ${round}/${epochs} done in ${duration(before)}: loss ${lossText(loss)}, accuracy ${percent(accuracy)}; ` +
+                `test loss ${lossText(test.loss)}, test accuracy ${percent(test.accuracy)} of ${count(test.outcomes.length)}`,
+            );
+            await folder.append(METRICS, record.takeLines());
+          },
+        },
+      ],
     });
+    return done === epochs;
   } finally {
     await folder.append(METRICS, record.takeLines());
   }

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { NanoFluxError } from "@nf/core";
-import { defaultCacheFolder, download } from "@nf/data/node";
+import { TINY_SHAKESPEARE } from "@nf/data";
+import { tinyShakespeare } from "@nf/data/node";
 import { CliError, messageOf, UsageError } from "../../errors.ts";
 import { count } from "../../format.ts";
 import type { Io } from "../../io.ts";
@@ -24,15 +25,6 @@ export interface TextData {
   /** The rest, which is never trained on. */
   readonly validation: Int32Array;
 }
-
-/** All of Shakespeare's plays that one megabyte holds, as collected for char-rnn. */
-const SHAKESPEARE = {
-  name: "tinyshakespeare",
-  path: join("tinyshakespeare", "input.txt"),
-  address: "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-  bytes: 1_115_394,
-  sha256: "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-} as const;
 
 const TRAINED = 0.9;
 
@@ -58,9 +50,9 @@ export async function loadText(
   { cwd, signal }: Pick<Io, "cwd" | "signal">,
   note: (line: string) => void,
 ): Promise<TextData> {
-  const { name, source, path, bytes } =
+  const { name, source, path, contents, sha256 } =
     data === undefined ? await shakespeare(allowed, signal, note) : await file(cwd, data);
-  const text = Array.from(decode(name, bytes));
+  const text = Array.from(contents);
   const characters = [...new Set(text)].sort((a, b) => (a.codePointAt(0) ?? 0) - (b.codePointAt(0) ?? 0));
   const idOf = new Map(characters.map((character, id) => [character, id]));
   const ids = Int32Array.from(text, (character) => idOf.get(character) ?? 0);
@@ -72,7 +64,6 @@ export async function loadText(
         `${count(10 * (window + 1))} are needed: each part must be longer than the ${window} characters that the model sees.`,
     );
   }
-  const sha256 = sha256Of(bytes);
   return { name, source, ...(path !== undefined && { path }), sha256, characters, train, validation };
 }
 
@@ -87,24 +78,26 @@ function decode(name: string, bytes: Uint8Array): string {
   }
 }
 
-const sha256Of = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
-
 interface Found {
   readonly name: string;
   readonly source: string;
   readonly path?: string;
-  readonly bytes: Uint8Array;
+  readonly contents: string;
+  readonly sha256: string;
 }
 
 async function file(cwd: string, path: string): Promise<Found> {
+  const absolute = resolve(cwd, path);
+  let bytes: Uint8Array;
   try {
-    const absolute = resolve(cwd, path);
-    return { name: path, source: path, path: absolute, bytes: await readFile(absolute) };
+    bytes = await readFile(absolute);
   } catch (error) {
     throw new UsageError(`--data ${path} cannot be read: ${messageOf(error)}. Give a text file.`, {
       cause: error,
     });
   }
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  return { name: path, source: path, path: absolute, contents: decode(path, bytes), sha256 };
 }
 
 async function shakespeare(
@@ -112,44 +105,22 @@ async function shakespeare(
   signal: AbortSignal,
   note: (line: string) => void,
 ): Promise<Found> {
-  const { name, path, address, sha256, bytes } = SHAKESPEARE;
-  const root = process.env["NF_DATA_DIR"];
-  const given = root ? await readIfThere(join(root, path)) : undefined;
-  if (given !== undefined) {
-    const place = join(root ?? "", path);
-    if (sha256Of(given) === sha256) return { name, source: `${name} from ${place}`, bytes: given };
+  let told = "";
+  try {
+    const { name, source, text } = await tinyShakespeare({
+      download: allowed,
+      signal,
+      onProgress: ({ url }) => {
+        if (url !== told) note(`downloading ${url}`);
+        told = url;
+      },
+    });
+    return { name, source, contents: text, sha256: TINY_SHAKESPEARE.files.text.sha256 };
+  } catch (error) {
+    if (!(error instanceof NanoFluxError)) throw error;
     throw new CliError(
-      `${place} (from NF_DATA_DIR) is not ${name}: its SHA-256 is ${sha256Of(given)}, expected ${sha256}. Fetch it again ` +
-        `from ${address}, or train on it as a text of your own with --data ${place}.`,
+      `${error.message}\nOn the command line: add --download, or train on a text of your own with --data FILE.`,
+      { cause: error },
     );
   }
-  const cached = join(defaultCacheFolder(), path);
-  if (allowed) {
-    try {
-      await download([address], { file: cached, sha256, bytes, signal, onProgress: once(note, address) });
-    } catch (error) {
-      if (!(error instanceof NanoFluxError)) throw error;
-      throw new CliError(`${error.message}\nA text of your own does as well: --data FILE.`, { cause: error });
-    }
-  }
-  const kept = await readIfThere(cached);
-  if (kept !== undefined && sha256Of(kept) === sha256)
-    return { name, source: `${name} from the cache`, bytes: kept };
-  throw new CliError(
-    `${name} is not on this machine: ${root ? `not in ${root} (from NF_DATA_DIR)` : "NF_DATA_DIR is not set"}, and ` +
-      `${cached} has no intact copy. Add --download (1.1 MB), or set NF_DATA_DIR to a folder that holds ${path}, or train ` +
-      "on a text of your own with --data FILE.",
-  );
-}
-
-function once(note: (line: string) => void, address: string): () => void {
-  let told = false;
-  return () => {
-    if (!told) note(`downloading ${address}`);
-    told = true;
-  };
-}
-
-function readIfThere(path: string): Promise<Uint8Array | undefined> {
-  return readFile(path).catch(() => undefined);
 }

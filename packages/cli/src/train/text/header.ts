@@ -1,6 +1,3 @@
-import { createHash } from "node:crypto";
-import type { GeneratorState } from "@nf/core";
-import type { OptimizerStateDict } from "@nf/optim";
 import { CliError } from "../../errors.ts";
 import type { TextSettings } from "./settings.ts";
 
@@ -24,38 +21,13 @@ export interface RunState {
   };
 }
 
-/** What the header of a checkpoint holds. */
+/** What a checkpoint says besides the states of model, optimiser and random numbers. */
 export interface Header extends RunState {
   readonly version: typeof VERSION;
-  /** Where random numbers go on. */
-  readonly generator: GeneratorState;
-  readonly optimizer: {
-    readonly optimizer: string;
-    /** Steps of each parameter. */
-    readonly counts: Readonly<Record<string, number>>;
-    readonly paramGroups: OptimizerStateDict["paramGroups"];
-  };
 }
 
 /** Of the header's fields. */
-export const VERSION = 2;
-
-/** A tensor as it lies in a file. */
-export interface HashedTensor {
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  readonly bytes: Uint8Array;
-}
-
-/** SHA-256 of a header's text and all tensors by name: names, types, shapes and bytes. */
-export function digestOf(json: string, tensors: ReadonlyMap<string, HashedTensor>): string {
-  const hash = createHash("sha256").update(`${JSON.stringify(json)}\n`);
-  for (const name of [...tensors.keys()].sort()) {
-    const { dtype, shape, bytes } = tensors.get(name) as HashedTensor;
-    hash.update(`${JSON.stringify([name, dtype, shape])}\n`).update(bytes);
-  }
-  return hash.digest("hex");
-}
+export const VERSION = 3;
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -68,9 +40,6 @@ const isWhole = (value: unknown): boolean => Number.isSafeInteger(value) && (val
 const isCount = (value: unknown): boolean => isWhole(value) && value !== 0;
 const isNumber = (value: unknown): boolean =>
   typeof value === "number" && Number.isFinite(value) && value >= 0;
-const isWord = (value: unknown): boolean => isWhole(value) && (value as number) < 2 ** 32;
-const isGroup = (value: unknown): boolean =>
-  isFields(value) && Array.isArray(value["params"]) && value["params"].every(isWhole);
 
 /** What each field must be, by its path. */
 const FIELDS: readonly (readonly [path: string, check: (value: unknown) => boolean])[] = [
@@ -85,14 +54,6 @@ const FIELDS: readonly (readonly [path: string, check: (value: unknown) => boole
   ["text.name", isText],
   ["text.sha256", isText],
   ["text.path", (value) => value === undefined || isText(value)],
-  [
-    "generator.key",
-    (value) => Array.isArray(value) && value.length === 2 && isWord(value[0]) && isWord(value[1]),
-  ],
-  ["generator.counter", isWhole],
-  ["optimizer.optimizer", isText],
-  ["optimizer.counts", (value) => isFields(value) && Object.values(value).every(isWhole)],
-  ["optimizer.paramGroups", (value) => Array.isArray(value) && value.every(isGroup)],
 ];
 
 /**
@@ -101,13 +62,7 @@ const FIELDS: readonly (readonly [path: string, check: (value: unknown) => boole
  * @param path what messages call the file
  * @throws CliError listing the fields that are missing or wrong
  */
-export function parseHeader(json: unknown, path: string): Header {
-  if (typeof json !== "string") {
-    throw new CliError(
-      `${path} is no checkpoint of nf train nanogpt. Give --resume the output folder of a run that was stopped.`,
-    );
-  }
-  const fields = parsed(json);
+export function parseHeader(fields: unknown, path: string): Header {
   if (isFields(fields) && fields["version"] !== VERSION && isCount(fields["version"])) {
     throw new CliError(
       `${path} was written by another version of nf: its header has version ${String(fields["version"])}, this one reads ` +
@@ -118,24 +73,17 @@ export function parseHeader(json: unknown, path: string): Header {
     const check = FIELDS.find(([one]) => one === name)?.[1] ?? ((value) => value === VERSION);
     return !check(at(fields, name));
   });
-  if (wrong.length > 0) throw damaged(path, `missing or wrong in its header: ${wrong.join(", ")}`);
+  if (wrong.length > 0)
+    throw damaged(`${path} is damaged: missing or wrong in its header: ${wrong.join(", ")}.`);
   return fields as Header;
 }
 
 /** What to tell of a checkpoint that nothing can go on from. */
-export function damaged(path: string, what: string, options?: ErrorOptions): CliError {
+export function damaged(what: string, options?: ErrorOptions): CliError {
   return new CliError(
-    `${path} is damaged: ${what}. Put a sound copy in its place, or begin anew without --resume.`,
+    `${what} Give --resume the output folder of a run that was stopped, or begin anew without --resume.`,
     options,
   );
-}
-
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
 }
 
 function at(fields: unknown, path: string): unknown {

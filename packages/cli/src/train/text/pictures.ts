@@ -1,5 +1,5 @@
+import { curvesSvg } from "@nf/train/curves";
 import { count, duration, percent } from "../../format.ts";
-import { curvesSvg } from "../../plots/curves.ts";
 import type { Picture } from "../pictures.ts";
 import type { TextSession } from "./session.ts";
 

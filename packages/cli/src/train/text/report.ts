@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import type { Backend } from "@nf/core";
 import { count, duration, lossText, percent, table } from "../../format.ts";
-import type { RoundResult } from "../fit.ts";
 import { pathsIn, type RunFolder } from "../folder.ts";
 import { circumstances } from "../run.ts";
+import type { RoundResult } from "../steps.ts";
 import type { SplitFigures, TextEvaluation } from "./evaluate.ts";
 import { FILES, type TextSession } from "./session.ts";
 import type { TextSettings } from "./settings.ts";

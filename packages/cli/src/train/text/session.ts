@@ -2,15 +2,16 @@ import { type Backend, manualSeed } from "@nf/core";
 import { writeSafetensors } from "@nf/io";
 import { type Gpt, generateGptTokens, gptConfigJson } from "@nf/models";
 import { AdamW } from "@nf/optim";
+import { fit, type ValidationContext } from "@nf/train";
+import type { Progress } from "@nf/train/node";
 import { CliError } from "../../errors.ts";
 import { count, duration, lossText, percent } from "../../format.ts";
 import { MODELS } from "../../models.ts";
-import type { Progress } from "../../progress/state.ts";
-import { descend, fit } from "../fit.ts";
 import { METRICS, type RunFolder } from "../folder.ts";
 import { type RecordNames, RunRecord } from "../record.ts";
 import { threadsOf } from "../run.ts";
 import { warmUpCosine } from "../schedule.ts";
+import { meanOf } from "../steps.ts";
 import { watchSteps } from "../watch.ts";
 import { type Checkpoint, saveCheckpoint } from "./checkpoint.ts";
 import type { TextData } from "./data.ts";
@@ -93,7 +94,7 @@ export async function resumeTextSession(
     );
   }
   const session = createTextSession(settings, backend, data);
-  await checkpoint.restore(session.model, session.optimizer, backend);
+  await checkpoint.restore(session.model, session.optimizer);
   const { record } = session;
   for (const line of linesOf(metrics)) {
     if (line.step > done) continue;
@@ -166,12 +167,16 @@ export async function trainText(
   const { steps, batch, seed, learningRate, evalEvery } = settings;
   const { name: backend, capabilities } = session.backend;
   const { maxPositions } = model.config;
-  const before = {
+  const start = {
     step: record.step,
-    steps: [...record.steps],
-    rounds: record.round,
+    evaluated: Math.min(record.step, record.round * evalEvery),
     seconds: session.secondsBefore,
   };
+  const watch = watchSteps({
+    ...{ record, progress, steps, learningRate },
+    unit: "characters",
+    place: ({ step }) => `step ${step}/${steps}`,
+  });
   const save = async (): Promise<void> => {
     const { name, sha256, path } = data;
     const text = { name, sha256, ...(path !== undefined && { path }) };
@@ -183,47 +188,52 @@ export async function trainText(
     await folder.save(FILES.checkpoint, (path) => saveCheckpoint(path, model, optimizer, state));
   };
   try {
-    const complete = await fit<WindowBatch, TextEvaluation & { readonly text: string }>({
-      rounds: Math.ceil(steps / evalEvery),
-      batches(round) {
-        const [from, to] = [Math.max(record.step, (round - 1) * evalEvery), round * evalEvery];
-        const windows = randomWindows(data.train, maxPositions, batch, seed, from, Math.min(to, steps));
-        return batchesOf(windows, batch);
+    let evaluation: (TextEvaluation & { readonly text: string }) | undefined;
+    const result = await fit(model, {
+      data: (): AsyncIterable<WindowBatch> =>
+        batchesOf(randomWindows(data.train, maxPositions, batch, seed, record.step, steps), batch),
+      forward: nextCharacters,
+      loss: ({ loss }) => loss,
+      metrics: {
+        accuracy: ({ right }, { targets }: WindowBatch) => ({ total: right, count: targets.size }),
       },
-      async train(windows, lr) {
-        const { loss, right } = descend(optimizer, lr, () => nextCharacters(model, windows));
-        const items = windows.targets.size;
-        const value = await loss.item();
-        return { objective: value, loss: value, accuracy: (await right.item()) / items, items };
-      },
-      async evaluate(_round, breathe) {
-        const result = await evaluate(model, data, batch, breathe);
-        if (result === undefined) return undefined;
-        const text = await sampleText(session, signal);
-        return text === undefined ? undefined : { ...result, text };
-      },
+      items: ({ targets }) => targets.size,
+      optimizer,
+      steps,
+      start,
+      evaluateEvery: evalEvery,
       learningRate: (step) => warmUpCosine(learningRate, step, steps),
       signal,
-      from: before,
-      onStep: watchSteps({
-        record,
-        progress,
-        steps,
-        learningRate,
-        unit: "characters",
-        place: ({ step }) => `step ${step}/${steps}`,
-      }),
-      async onRound(result) {
-        record.addRound(result);
-        const { step, seconds, evaluation } = result;
-        progress.note(evaluationLine(step, steps, seconds, evaluation));
-        const { text } = evaluation;
-        if (text !== "") progress.note(text.replace(/^/gm, "  | "));
-        await save();
-        // After the checkpoint: a run that is killed in between lacks this text, and has none twice when it was resumed.
-        if (text !== "") await folder.append(FILES.samples, `--- after step ${step}\n${text}\n`);
+      logEvery: 1,
+      validate: async ({ breathe }: ValidationContext) => {
+        const figures = await evaluate(model, data, batch, breathe);
+        const text = figures === undefined ? undefined : await sampleText(session, signal);
+        if (figures === undefined || text === undefined) return undefined;
+        evaluation = { ...figures, text };
+        return { loss: figures.validation.loss };
       },
+      callbacks: [
+        {
+          onLog({ step, figures: { loss, accuracy }, learningRate: rate, stepItems: items, seconds }) {
+            const round = Math.ceil(step / evalEvery);
+            watch({ round, step, objective: loss, loss, accuracy, items, learningRate: rate, seconds });
+          },
+          async onEvaluation({ step, row: { seconds } }) {
+            if (evaluation === undefined) return;
+            const round = Math.ceil(step / evalEvery);
+            const means = meanOf(record.steps.filter((one) => one.round === round));
+            record.addRound({ round, step, ...means, seconds, evaluation });
+            progress.note(evaluationLine(step, steps, seconds, evaluation));
+            const { text } = evaluation;
+            if (text !== "") progress.note(text.replace(/^/gm, "  | "));
+            await save();
+            // After the checkpoint: a run that is killed in between lacks this text, and has none twice when it was resumed.
+            if (text !== "") await folder.append(FILES.samples, `--- after step ${step}\n${text}\n`);
+          },
+        },
+      ],
     });
+    const complete = result.ending === "done";
     if (!complete) await save();
     return complete;
   } finally {
