@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Backend, NanoFluxError, use } from "@nf/core";
+import { multi30kCollection } from "@nf/data";
 import { HELP, parseOptions, type RunOptions, UsageError } from "./options.ts";
-import { multi30k, multi30kFiles } from "./tasks/multi30k.ts";
+import { multi30k } from "./tasks/multi30k.ts";
 import { simulated } from "./tasks/simulated.ts";
 import type { Evaluation, Task } from "./tasks/task.ts";
 import { type StepReport, type TrainingResult, train } from "./train.ts";
@@ -81,9 +82,11 @@ async function openMulti30k(
     return {
       missing: "NF_DATA_DIR is not set; let it name a folder that has multi30k/train.en.gz and its sisters.",
     };
-  const missing = multi30kFiles(join(folder, "multi30k")).filter((path) => !existsSync(path));
+  const missing = Object.keys(multi30kCollection(["en", "de"]).files)
+    .map((name) => join(folder, "multi30k", name))
+    .filter((path) => !existsSync(path));
   if (missing.length > 0) return { missing: `there is no ${missing.join(", no ")}.` };
-  return multi30k(join(folder, "multi30k"), seed);
+  return multi30k(folder, seed);
 }
 
 function summary(

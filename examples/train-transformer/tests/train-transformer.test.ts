@@ -8,7 +8,7 @@ import { run } from "../src/run.ts";
 import { bucketed } from "../src/tasks/buckets.ts";
 import { simulated } from "../src/tasks/simulated.ts";
 import type { Pair } from "../src/tasks/task.ts";
-import { Vocabulary } from "../src/tasks/vocabulary.ts";
+import { vocabularyOf } from "../src/tasks/vocabulary.ts";
 
 async function runLines(
   ...args: readonly string[]
@@ -209,7 +209,7 @@ describe("data", () => {
   });
 
   it("have a vocabulary of the frequent words", () => {
-    const vocabulary = new Vocabulary(
+    const vocabulary = vocabularyOf(
       [
         ["ein", "Hund"],
         ["ein", "Mann"],
@@ -217,8 +217,8 @@ describe("data", () => {
       ],
       2,
     );
-    expect(vocabulary.words).toEqual(["<pad>", "<s>", "</s>", "<unk>", "ein", "Hund"]);
+    expect(vocabulary.tokens).toEqual(["<pad>", "<s>", "</s>", "<unk>", "ein", "Hund"]);
     expect(vocabulary.encode(["Hund", "Katze"])).toEqual([5, 3]);
-    expect(vocabulary.decode([5, 4, 99])).toEqual(["Hund", "ein", "<unk>"]);
+    expect(vocabulary.decode([5, 4, 3])).toEqual(["Hund", "ein", "<unk>"]);
   });
 });
