@@ -6,6 +6,7 @@
 // AddressSanitizer where Rust is installed.
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { failuresOnly } from "./lib/failures.mjs";
 import { run, runNode, seconds } from "./lib/process.mjs";
 import { binary, filesUnder, pnpmVersion, root, shortPath } from "./lib/workspace.mjs";
 import { setup } from "./setup.mjs";
@@ -104,25 +105,17 @@ async function setUp() {
   return ok;
 }
 
-/** Where nobody watches, what passed would only bury what failed: lines of passed tests are left out. */
-function failuresOnly() {
-  let rest = "";
-  return {
-    write(chunk) {
-      const lines = (rest + chunk).split("\n");
-      rest = lines.pop();
-      for (const line of lines) if (!/^ +✓ /.test(line)) process.stdout.write(`${line}\n`);
-    },
-  };
-}
-
 async function unitTests() {
   rmSync(reportFile, { force: true });
   mkdirSync(dirname(reportFile), { recursive: true });
   process.stdout.write("unit tests …\n");
   const args = ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`];
   const env = nightly ? { NF_NIGHTLY: "1" } : {};
-  return runNode(binary("vitest"), args, { echo: process.env.CI ? failuresOnly() : process.stdout, env });
+  if (!process.env.CI) return runNode(binary("vitest"), args, { echo: process.stdout, env });
+  const echo = failuresOnly((text) => process.stdout.write(text));
+  const result = await runNode(binary("vitest"), args, { echo, env });
+  echo.end();
+  return result;
 }
 
 /** Newer versions of Node, whose binaries are packages; the relaxed SIMD module only loads there. */

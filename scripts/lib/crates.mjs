@@ -1,8 +1,8 @@
 // The Rust crates that are linked into the binaries of @nf/backend-native, for THIRD_PARTY_NOTICES.md.
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { dirname, join } from "node:path";
+import { findCargo } from "./cargo.mjs";
 import { root } from "./workspace.mjs";
 
 const folder = join(root, "packages", "backend-native");
@@ -10,8 +10,7 @@ const ENTRY = "nanoflux-binding";
 
 /** What cargo knows of all crates on all platforms, or undefined where it or their sources are not to be had. */
 function metadata() {
-  const places = ["cargo", join(homedir(), ".cargo", "bin", "cargo")];
-  const cargo = places.find((place) => spawnSync(place, ["--version"], { stdio: "ignore" }).status === 0);
+  const cargo = findCargo();
   if (cargo === undefined) return { reason: "cargo is not installed" };
   for (const network of [["--offline"], []]) {
     const args = ["metadata", "--locked", ...network, "--format-version", "1"];
