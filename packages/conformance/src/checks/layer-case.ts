@@ -7,8 +7,11 @@ export interface LayerCase {
   readonly make: (dtype: DType) => Module;
   /** Shapes of the tensors of floats that come first. */
   readonly inputs: readonly (readonly number[])[];
-  /** Values that the inputs have, where not those of either sign. */
-  readonly values?: "distinct" | "shares";
+  /**
+   * Values that the inputs have, where not those of either sign up to 2. Small ones go for weights, too: what is
+   * computed again and again with large ones magnifies its roundings.
+   */
+  readonly values?: "distinct" | "shares" | "small";
   /** Class indices that come after the inputs. */
   readonly classes?: readonly number[];
   /** 1 or -1 for each sample, as floats: targets that come after the inputs. */

@@ -35,18 +35,20 @@ function drawn(shape: readonly number[], kind: LayerCase["values"], source: Sour
   if (kind === "distinct")
     return nd(shape, source.shuffle(Array.from({ length }, (_, i) => (i - length / 2) / 16 + 1 / 64)));
   const [low, high] = kind === "shares" ? [8, 56] : [-64, 64];
+  const unit = kind === "shares" ? 64 : kind === "small" ? 256 : 32;
   return nd(
     shape,
-    Array.from({ length }, () => source.between(low, high) / (kind === "shares" ? 64 : 32)),
+    Array.from({ length }, () => source.between(low, high) / unit),
   );
 }
 
 /** Gives parameters and buffers values of their own: a factor of 1 and a mean of 0 hide mistakes. */
-function fill(module: Module, source: Source): void {
+function fill(module: Module, kind: LayerCase["values"], source: Source): void {
+  const usual = kind === "small" ? kind : undefined;
   const state = Object.entries(module.stateDict()).map(([name, { shape, dtype }]) => {
     // Variances are positive, and a count is a whole number.
     const values =
-      dtype === "i32" ? nd(shape, [3]) : drawn(shape, /var/.test(name) ? "shares" : undefined, source);
+      dtype === "i32" ? nd(shape, [3]) : drawn(shape, /var/.test(name) ? "shares" : usual, source);
     return [name, tensorOf(values, dtype)] as const;
   });
   module.loadStateDict(Object.fromEntries(state));
@@ -91,7 +93,7 @@ async function valuesOf(backend: Backend, test: LayerCase, dtype: DType, seed: n
   const module = scope.run(() => test.make(dtype));
   try {
     const tensors = scope.run(() => {
-      fill(module, source);
+      fill(module, test.values, source);
       const modes = module.buffers().length > 0 ? ["training", "evaluation"] : ["training"];
       const passes = modes.flatMap((mode) =>
         pass(module.train(mode === "training"), test, dtype, source).map(

@@ -27,11 +27,13 @@ export const SEQUENCE_CASES: readonly LayerCase[] = [
       name: `${Recurrent.name}, two layers in both directions`,
       make: (dtype) => new Recurrent(INPUTS, HIDDEN, { dtype, numLayers: 2, bidirectional: true }),
       inputs: sequence,
+      values: "small",
     },
     {
       name: `${Recurrent.name}, batch first, of several lengths`,
       make: (dtype) => new Recurrent(INPUTS, HIDDEN, { dtype, batchFirst: true }),
       inputs: [[BATCH, STEPS, INPUTS]],
+      values: "small",
       more: lengths,
     },
   ]),
@@ -40,6 +42,7 @@ export const SEQUENCE_CASES: readonly LayerCase[] = [
     make: (dtype) =>
       new RNN(INPUTS, HIDDEN, { dtype, nonlinearity: "relu", bias: false, bidirectional: true }),
     inputs: sequence,
+    values: "small",
     more: lengths,
   },
   ...([RNNCell, LSTMCell, GRUCell] as const).map(
@@ -47,6 +50,7 @@ export const SEQUENCE_CASES: readonly LayerCase[] = [
       name: Cell.name,
       make: (dtype) => new Cell(INPUTS, HIDDEN, { dtype }),
       inputs: [[BATCH, INPUTS]],
+      values: "small",
     }),
   ),
   {
