@@ -15,6 +15,10 @@ beforeEach(async () => {
  * repeated use and dead ends all occur.
  */
 const SHAPES = [[2, 3], [3], [2, 1]] as const;
+const CHECKERED = [
+  [true, false, true],
+  [false, true, false],
+];
 
 interface Step {
   readonly op: number;
@@ -46,7 +50,8 @@ const OPERATIONS: readonly ((a: T, b: T) => T)[] = [
   (a, b) => core.concat([a.expand([2, 3]), b.expand([2, 3])], 1).slice(null, [1, 4]),
   (a) => a.expand([2, 3]).reshape([3, 2]).transpose(),
   (a) => a.flip(0),
-  (a, b) => core.where(b.detach().greater(0), a, b.mul(2)),
+  // A condition on a value could turn between the two points of a difference.
+  (a, b) => core.where(core.tensor(CHECKERED), a, b.mul(2)),
   (a) =>
     core.std(a.expand([2, 3]).add(core.arange(6, undefined, 1, { dtype: "f64" }).reshape([2, 3])), {
       axis: 1,
