@@ -159,15 +159,13 @@ export {
   SinusoidalPositions,
   type SinusoidalPositionsOptions,
 } from "./layers/positions.ts";
+export { GRU, LSTM, RNN } from "./layers/recurrent.ts";
 export {
-  GRU,
-  LSTM,
   Recurrent,
   type RecurrentOptions,
-  RNN,
   type RNNOptions,
   type SequenceOptions,
-} from "./layers/recurrent.ts";
+} from "./layers/recurrent-base.ts";
 export { Residual } from "./layers/residual.ts";
 export { RMSNorm, type RMSNormOptions } from "./layers/rms-norm.ts";
 export { type NamedLayer, Sequential, sequential } from "./layers/sequential.ts";

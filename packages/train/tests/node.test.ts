@@ -177,6 +177,7 @@ describe("event files", () => {
   });
 
   const python = process.env["NF_TENSORBOARD_PYTHON"];
+  if (!python) console.warn("Skipped: NF_TENSORBOARD_PYTHON names no Python that has TensorBoard.");
   it.skipIf(!python)("are read by TensorBoard", { timeout: 120_000 }, async () => {
     const folder = temporaryFolder();
     await train([tensorBoard(folder)]);
