@@ -104,11 +104,17 @@ function product(
   return { values, untouched: all.every((element, at) => own.has(at) || element === 99) };
 }
 
-const wave = (i: number): number => Math.fround(Math.sin(i * 1.3));
+/** Values of -1 to 1 without a pattern: waves resonate in some layouts, and such sums lose digits on the way. */
+function noise(i: number): number {
+  let bits = Math.imul(i + 1, 0x9e3779b1);
+  bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b);
+  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);
+  return Math.fround((bits ^ (bits >>> 16)) / 2 ** 31);
+}
 
 function check(problem: Problem): void {
-  const expected = product(reference, problem, wave).values;
-  const got = product(one, problem, wave);
+  const expected = product(reference, problem, noise).values;
+  const got = product(one, problem, noise);
   expect(got.untouched).toBe(true);
   const tolerance = problem.dtype === "f32" ? 2e-6 * Math.sqrt(problem.depth) + 1e-6 : 1e-12;
   // One assertion for all elements: there are many.
@@ -118,7 +124,7 @@ function check(problem: Problem): void {
   };
   expect(got.values.filter(far)).toEqual([]);
   for (const backend of [two, four]) {
-    const same = product(backend, problem, wave).values;
+    const same = product(backend, problem, noise).values;
     expect(same.filter((x, i) => !Object.is(x, got.values[i]))).toEqual([]);
   }
 }
