@@ -3,6 +3,10 @@ import type { BackendBuffer } from "../backend/view.ts";
 import { OutOfMemoryError } from "../errors.ts";
 
 const SMALLEST_BITS = 8;
+/** Bytes at rest that are never too many. */
+const KEPT = 2 ** 26;
+/** Takes after which a size that was not among them counts as out of use: about two steps of training. */
+const LONG = 2 ** 12;
 
 /**
  * Size class of a byte count: four classes an octave (1.25, 1.5, 1.75 and 2 times a power of two), so that at most a
@@ -12,22 +16,35 @@ export function sizeClass(bytes: number): number {
   if (bytes <= 1 << SMALLEST_BITS) return 0;
   const last = bytes - 1;
   const octave = last < 2 ** 31 ? 31 - Math.clz32(last) : Math.floor(Math.log2(last));
-  const quarter = Math.floor((last / 2 ** octave - 1) * 4);
-  return (octave - SMALLEST_BITS) * 4 + quarter + 1;
+  // From 4 to 7: which quarter of the octave.
+  const quarters = Math.floor(last / 2 ** (octave - 2));
+  return (octave - SMALLEST_BITS) * 4 + quarters - 3;
 }
 
 /** Bytes of a block of a size class. */
 export function classBytes(index: number): number {
-  if (index === 0) return 1 << SMALLEST_BITS;
-  const octave = Math.floor((index - 1) / 4) + SMALLEST_BITS;
-  return 2 ** octave * (1 + (((index - 1) % 4) + 1) / 4);
+  const octave = SMALLEST_BITS + ((index - 1) >> 2);
+  return 2 ** (octave - 2) * (5 + ((index - 1) & 3));
 }
 
-/** Keeps blocks that died for the next tensor of their size, because fresh memory is slow everywhere. */
+/** Blocks of one size. */
+interface Shelf {
+  readonly bytes: number;
+  /** At rest. */
+  readonly rest: BackendBuffer[];
+  /** How many takes the pool had seen when one was last taken. */
+  used: number;
+}
+
+/**
+ * Keeps blocks that died for the next tensor of their size, because fresh memory is slow everywhere. Before it asks for more,
+ * it gives up sizes long out of use, as far as more rests than {@link peakBytes}: where shapes never repeat, most of it would
+ * rest for ever. What a loop takes in turn stays, however much that is.
+ */
 export class Pool {
   private readonly backend: Backend;
-  private readonly free: BackendBuffer[][] = [];
-  private readonly sizes: number[] = [];
+  private readonly shelves: Shelf[] = [];
+  private takes = 0;
   /** Bytes of blocks at rest. */
   pooledBytes = 0;
   /** Blocks the backend had to allocate. */
@@ -45,16 +62,20 @@ export class Pool {
 
   /** A block of a class; from the backend if none is at rest. Out of memory, it first gives back all blocks at rest. */
   take(index: number): BackendBuffer {
-    const rest = this.free[index];
-    let buffer = rest?.pop();
-    const bytes = this.sizes[index] ?? this.prepare(index);
+    const { shelves } = this;
+    while (shelves.length <= index) shelves.push({ bytes: classBytes(shelves.length), rest: [], used: 0 });
+    const shelf = shelves[index] as Shelf;
+    const { bytes } = shelf;
+    let buffer = shelf.rest.pop();
+    shelf.used = ++this.takes;
     if (buffer === undefined) {
       this.misses++;
+      this.shrink(Math.max(this.peakBytes, KEPT), this.takes - LONG);
       try {
         buffer = this.backend.allocate(bytes);
       } catch (error) {
-        if (!(error instanceof OutOfMemoryError) || this.pooledBytes === 0) throw error;
-        this.trim();
+        if (!(error instanceof OutOfMemoryError)) throw error;
+        this.shrink(0);
         buffer = this.backend.allocate(bytes);
       }
     } else {
@@ -62,39 +83,35 @@ export class Pool {
     }
     this.liveBuffers++;
     this.liveBytes += bytes;
-    if (this.liveBytes > this.peakBytes) this.peakBytes = this.liveBytes;
+    this.peakBytes = Math.max(this.peakBytes, this.liveBytes);
     return buffer;
   }
 
   /** Lays a block to rest. */
   give(buffer: BackendBuffer, index: number): void {
-    const bytes = this.sizes[index] as number;
+    const { bytes, rest } = this.shelves[index] as Shelf;
     this.liveBuffers--;
     this.liveBytes -= bytes;
     this.pooledBytes += bytes;
-    (this.free[index] as BackendBuffer[]).push(buffer);
+    rest.push(buffer);
   }
 
-  /** Gives all blocks at rest back to the backend. */
-  trim(): void {
-    for (const list of this.free) {
-      if (list === undefined) continue;
-      for (const buffer of list) this.backend.free(buffer);
-      list.length = 0;
+  /**
+   * Gives blocks at rest back to the backend until they hold no more than so many bytes.
+   *
+   * @param before sizes that were taken after so many takes stay
+   */
+  shrink(most: number, before: number = Infinity): void {
+    for (const { bytes, rest, used } of this.shelves) {
+      while (used < before && this.pooledBytes > most && rest.length > 0) {
+        this.pooledBytes -= bytes;
+        this.backend.free(rest.pop() as BackendBuffer);
+      }
     }
-    this.pooledBytes = 0;
   }
 
-  /** Starts the measurement of {@link peakBytes} anew. */
+  /** Starts the measurement of {@link peakBytes} anew, and with it what may rest. */
   resetPeak(): void {
     this.peakBytes = this.liveBytes;
-  }
-
-  private prepare(index: number): number {
-    for (let i = this.sizes.length; i <= index; i++) {
-      this.sizes.push(classBytes(i));
-      this.free.push([]);
-    }
-    return this.sizes[index] as number;
   }
 }

@@ -160,17 +160,11 @@ function settleOutside(tensor: Tensor, { heir }: Scope): void {
 
 /** Passes a result on unless it is a promise, whose tensors would end too early. */
 export function refusePromise<T>(what: string, result: T): T {
-  if (
-    typeof result === "object" &&
-    result !== null &&
-    "then" in result &&
-    typeof result.then === "function"
-  ) {
+  if (typeof (result as { readonly then?: unknown } | null | undefined)?.then === "function") {
     // Its tensors end now, so that it is bound to fail later as well; this error says it all.
     Promise.resolve(result).catch(() => {});
     throw new ScopeError(
-      `${what}: the function returned a promise, but must be synchronous. Read results after it, or use a ` +
-        "`new Scope()`: its run(() => …) for each synchronous part, dispose() at the end.",
+      `${what}: the function returned a promise, but must be synchronous. Read results after it, or run each part in a \`new Scope()\`.`,
     );
   }
   return result;

@@ -103,7 +103,9 @@ export function upload(
   const result = allocate(device, dtype, shape, origin);
   if (values.length > 0)
     guarded([result], () => device.backend.write(result.view.buffer, 0, encode(values, dtype)));
-  if (DTYPES[dtype].range !== undefined && dtype !== "bool") result.storage.range = rangeOf(values);
+  // So many single bytes are a weight, which nobody looks for indices in.
+  const isWeight = values.length > 1e6 && values.BYTES_PER_ELEMENT < 2;
+  if (!isWeight && DTYPES[dtype].range && dtype !== "bool") result.storage.range = rangeOf(values);
   settle(result, []);
   return result;
 }
@@ -125,14 +127,11 @@ export function isHostArray(data: unknown): data is HostArray {
 }
 
 function dtypeOf(values: HostArray): DType {
-  if (values instanceof Float32Array) return "f32";
-  if (values instanceof Float64Array) return "f64";
-  if (values instanceof Int32Array) return "i32";
-  if (values instanceof Uint32Array) return "u32";
-  if (values instanceof Int8Array) return "i8";
-  if (values instanceof Uint8Array) return "u8";
+  for (const dtype of ["f32", "f64", "i32", "u32", "i8", "u8"] as const) {
+    if (values instanceof hostArray(dtype, 0).constructor) return dtype;
+  }
   throw new DTypeError(
-    "fromData: takes Float32Array, Float64Array, Int32Array, Uint32Array, Uint8Array or Int8Array. Convert others with Float32Array.from(…).",
+    "fromData: takes arrays of Float32, Float64, Int32, Uint32, Uint8 or Int8. Convert others: Float32Array.from.",
   );
 }
 

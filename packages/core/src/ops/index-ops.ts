@@ -148,9 +148,7 @@ export function checkedIndex(op: string, index: Tensor, size: number, ignore?: n
     runMap(index.device, checkProgram, [at.view], [scratch.view], [size, ignore ?? 0]);
   } catch (error) {
     if (!(error instanceof ArithmeticError)) throw error;
-    throw new IndexError(
-      `${op}: index out of range for size ${size} (0 to ${size - 1}). Look at the values of the index tensor.`,
-    );
+    throw new IndexError(`${op}: index out of range for size ${size} (0 to ${size - 1}).`);
   } finally {
     scratch.end("it was a temporary");
   }

@@ -162,9 +162,10 @@ interface SliceAttributes {
 const SLICE: Op<SliceAttributes> = /* @__PURE__ */ viewOp<SliceAttributes>(
   "slice",
   (view, { cuts, dropped }) => {
-    const { shape, strides, offset } = cutLayout(view, cuts);
+    const layout = cutLayout(view, cuts);
+    if (dropped.length === 0) return layout;
     const kept = (_: number, axis: number): boolean => !dropped.includes(axis);
-    return { shape: shape.filter(kept), strides: strides.filter(kept), offset };
+    return { ...layout, shape: layout.shape.filter(kept), strides: layout.strides.filter(kept) };
   },
   (gradient, inputShape, { cuts }) => {
     const sizes = cuts.map(({ size }) => size);
@@ -173,15 +174,17 @@ const SLICE: Op<SliceAttributes> = /* @__PURE__ */ viewOp<SliceAttributes>(
 );
 
 function cutLayout(view: View, cuts: readonly Cut[]): Layout {
-  const strides = view.strides;
-  return {
-    shape: cuts.map(({ size }) => size),
-    strides: cuts.map(({ step }, axis) => (strides[axis] as number) * step),
-    offset: cuts.reduce(
-      (offset, { start, size }, axis) => offset + (size === 0 ? 0 : start * (strides[axis] as number)),
-      view.offset,
-    ),
-  };
+  const shape: number[] = [];
+  const strides: number[] = [];
+  let { offset } = view;
+  for (let axis = 0; axis < cuts.length; axis++) {
+    const { start, step, size } = cuts[axis] as Cut;
+    const stride = view.strides[axis] as number;
+    if (size > 0) offset += start * stride;
+    shape.push(size);
+    strides.push(stride * step);
+  }
+  return { shape, strides, offset };
 }
 
 /**
@@ -206,11 +209,18 @@ export function sliceFor(op: string, x: Tensor, indices: readonly SliceIndex[]):
   checkTensor(op, x);
   if (indices.length > x.rank)
     throw new IndexError(`${op}: ${indices.length} indices for a tensor of shape ${showShape(x.shape)}.`);
-  const cuts = x.shape.map((size, axis) => resolveCut(op, indices[axis] ?? null, size, axis));
-  const dropped = cuts.flatMap((_, axis) => (typeof indices[axis] === "number" ? [axis] : []));
-  const whole = cuts.every(
-    ({ start, step, size }, axis) => start === 0 && step === 1 && size === x.shape[axis],
-  );
+  const { shape } = x;
+  const cuts: Cut[] = [];
+  const dropped: number[] = [];
+  let whole = true;
+  for (let axis = 0; axis < shape.length; axis++) {
+    const index = indices[axis] ?? null;
+    const cut = resolveCut(op, index, shape[axis] as number, axis);
+    if (typeof index === "number") dropped.push(axis);
+    whole &&= cut.step === 1 && cut.size === shape[axis];
+    cuts.push(cut);
+  }
+  // So many elements, one by one: it begins with the first.
   if (whole && dropped.length === 0) return identityView(x);
   return apply(SLICE, [x], { cuts, dropped })[0] as Tensor;
 }
@@ -227,15 +237,12 @@ function resolveCut(op: string, index: SliceIndex, size: number, axis: number): 
   const { start, end, step = 1 } = resolveSlice(op, index, axis);
   if (!Number.isInteger(step) || step === 0)
     throw new OptionError(`${op}: step must be a whole number other than 0, got ${show(step)}.`);
-  const clamp = (position: number, low: number, high: number): number =>
+  const low = step > 0 ? 0 : -1;
+  const high = size + low;
+  const clamp = (position: number): number =>
     Math.min(Math.max(position < 0 ? position + size : position, low), high);
-  if (step > 0) {
-    const from = clamp(start ?? 0, 0, size);
-    const to = end === undefined ? size : clamp(end, 0, size);
-    return { start: from, step, size: Math.max(0, Math.ceil((to - from) / step)) };
-  }
-  const from = start === undefined ? size - 1 : clamp(start, -1, size - 1);
-  const to = end === undefined ? -1 : clamp(end, -1, size - 1);
+  const from = start === undefined ? (step > 0 ? low : high) : clamp(start);
+  const to = end === undefined ? (step > 0 ? high : low) : clamp(end);
   return { start: from, step, size: Math.max(0, Math.ceil((to - from) / step)) };
 }
 

@@ -55,12 +55,12 @@ export function memory(backend?: Backend): MemoryReport {
   };
 }
 
-/** Starts the measurement of peak bytes anew. */
+/** Starts the measurement of peak bytes anew. The pool keeps sizes long out of use up to as much, so that it may give back more. */
 export function resetPeakMemory(backend?: Backend): void {
   (backend === undefined ? currentDevice() : deviceOf(backend, "resetPeakMemory")).pool.resetPeak();
 }
 
 /** Gives memory at rest in the pool back to the backend. */
 export function releaseMemory(backend?: Backend): void {
-  (backend === undefined ? currentDevice() : deviceOf(backend, "releaseMemory")).pool.trim();
+  (backend === undefined ? currentDevice() : deviceOf(backend, "releaseMemory")).pool.shrink(0);
 }

@@ -29,6 +29,15 @@ class Shelf extends core.BackendDecorator {
   }
 }
 
+/** Has all memory of the world, as long as nobody looks into it. */
+class Endless extends core.BackendDecorator {
+  override allocate(byteLength: number): core.BackendBuffer {
+    return { byteLength };
+  }
+
+  override free(): void {}
+}
+
 describe("size classes", () => {
   it("hold what they are for, waste at most a fifth, and come four an octave", () => {
     fc.assert(
@@ -70,8 +79,8 @@ describe("Pool", () => {
     const pool = new Pool(shelf);
     const taken = [0, 1, 5, 9].map((index) => ({ index, buffer: pool.take(index) }));
     for (const { index, buffer } of taken.slice(1)) pool.give(buffer, index);
-    pool.trim();
-    pool.trim();
+    pool.shrink(0);
+    pool.shrink(0);
     expect(shelf.held).toBe(classBytes(0));
     expect(pool).toMatchObject({ pooledBytes: 0, liveBuffers: 1, liveBytes: classBytes(0) });
     pool.resetPeak();
@@ -92,6 +101,50 @@ describe("Pool", () => {
     for (const block of blocks.splice(0, 2)) pool.give(block, index);
     expect(pool.take(sizeClass(2048)).byteLength).toBe(2048);
     expect(pool).toMatchObject({ liveBuffers: 3, liveBytes: 4096, pooledBytes: 0 });
+  });
+
+  it("where sizes never repeat, holds on to as much as was in use at once, and to what was used last", async () => {
+    const shelf = new Shelf(await cpu());
+    const pool = new Pool(shelf);
+    const kept = 2 ** 26;
+    const sizes = Array.from({ length: 20 }, (_, i) => sizeClass(2 ** 20) + i);
+    for (const peak of [sizes.slice(0, 1), [sizeClass(2 ** 26), sizeClass(2 ** 26)]]) {
+      for (const [index, buffer] of peak.map((index) => [index, pool.take(index)] as const))
+        pool.give(buffer, index);
+      pool.shrink(0);
+      for (const index of sizes) {
+        // Two at once: none of the larger ones finds a block.
+        for (const buffer of [pool.take(index), pool.take(index)]) pool.give(buffer, index);
+        // A step of much that is small.
+        for (let i = 0; i < 5000; i++) pool.give(pool.take(0), 0);
+        expect(pool.pooledBytes).toBe(shelf.held);
+      }
+      const most = Math.max(pool.peakBytes, kept);
+      // The last two were taken when all others were within bounds.
+      expect(shelf.held).toBeLessThanOrEqual(most + 2 * classBytes(sizes.at(-1) as number));
+      expect(shelf.held).toBeGreaterThan(most / 2);
+      const { misses } = pool;
+      const last = sizes.slice(-2);
+      for (const index of last) pool.give(pool.take(index), index);
+      expect(pool.misses).toBe(misses);
+      pool.give(pool.take(sizes[0] as number), sizes[0] as number);
+      expect(pool.misses).toBe(misses + 1);
+      pool.shrink(0);
+      expect(shelf.held).toBe(0);
+    }
+  });
+
+  it.each([2, 3, 4, 5])("keeps what a loop takes in turn: %i large sizes", async (count) => {
+    const pool = new Pool(new Endless("endless", await cpu()));
+    const sizes = Array.from({ length: count }, (_, i) => sizeClass(100 * 2 ** 20) + i);
+    for (let round = 0; round < 10; round++) {
+      for (const index of sizes) {
+        pool.give(pool.take(index), index);
+        for (let i = 0; i < 100; i++) pool.give(pool.take(0), 0);
+      }
+    }
+    expect(pool.peakBytes).toBe(classBytes(sizes.at(-1) as number));
+    expect(pool.misses).toBe(count + 1);
   });
 
   it("passes other faults on without a second try", async () => {

@@ -158,3 +158,18 @@ describe("at", () => {
     }),
   );
 });
+
+describe("long indices", () => {
+  it.each([1e6, 2 ** 20])("name the value that is out of range, of %i integers as of few", (count) => {
+    scoped(() => {
+      const values = new Int32Array(count).fill(1);
+      for (const last of [7, -2]) {
+        values[count - 1] = last;
+        const many = core.fromData(values, [count]);
+        expect(() => core.gather(tensor([1, 2, 3]), 0, many)).toThrow(
+          `index ${last} is out of range for size 3`,
+        );
+      }
+    })();
+  });
+});
