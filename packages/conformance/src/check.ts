@@ -49,6 +49,11 @@ export interface Context {
   ) => void;
   /** Fails the check. */
   readonly fail: (message: string) => never;
+  /**
+   * The factor from `widen` that the tolerance of this check is wider by, for checks with limits of their own; 1 where there is none.
+   * What was asked for is told as applied.
+   */
+  readonly widened: () => number;
   /** Notes how much of the allowed difference was used, for checks with limits of their own. */
   readonly note: (difference: Difference, dtype: DType) => void;
 }
@@ -137,9 +142,14 @@ export function makeContext(
     throw new ConformanceError(`${check.family} > ${check.name}: ${message} [seed ${base.seed}]`, base.seed);
   };
   const { name, factor } = widening(widen, check.family, check.subject);
+  const widened = (): number => {
+    if (name !== undefined && factor > 1) notes.widened[name] = factor;
+    return factor;
+  };
   return {
     ...base,
     fail,
+    widened,
     note: (found, dtype) => notes.add(found, dtype),
     compare(label, got, expected, { dtype, tolerance, movement, roundings = 0, signedZeros = false, ...by }) {
       const { relative, absolute } = allowed(tolerance, dtype, by.scale ?? (movement ? 0 : 1), factor);
@@ -150,7 +160,7 @@ export function makeContext(
         const elements = allowedMovement(tolerance, dtype, movement(), factor);
         found = difference(got, expected, dtype, { ...limit, elements });
       }
-      if (name !== undefined && factor > 1) notes.widened[name] = factor;
+      widened();
       notes.add(found, dtype);
       if (found.problem !== undefined) fail(`${label}: ${found.problem}`);
     },

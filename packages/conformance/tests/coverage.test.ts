@@ -1,7 +1,9 @@
 import * as core from "@nf/core";
+import * as nn from "@nf/nn";
 import { describe, expect, it } from "vitest";
 import { allRows } from "../src/cases/index.ts";
 import { RANGED } from "../src/cases/ranges.ts";
+import { layerChecks } from "../src/checks/layers.ts";
 import { planChecks } from "../src/plan.ts";
 
 /** Exported functions that compute nothing: types of error, the backend kit, memory, tools. */
@@ -153,5 +155,35 @@ describe("every exported operation of core has a case", () => {
         ({ operands: [a, b] }) => a!.shape.includes(0) && b !== undefined && !b.shape.includes(0),
       ),
     ).toBe(true);
+  });
+});
+
+/** Layers without a case: one operation that has a row of its own, or what only holds others. */
+const PLAIN: readonly string[] = [
+  ...["ReLU", "LeakyReLU", "GELU", "SiLU", "Sigmoid", "Tanh", "Softmax", "Softmax2d", "LogSoftmax", "Mish"],
+  ...["ELU", "SELU", "ReLU6", "Hardsigmoid", "Hardswish", "LogSigmoid", "Softsign", "RReLU"],
+  ...["CrossEntropyLoss", "NLLLoss", "MSELoss", "L1Loss", "HuberLoss", "BCELoss", "BCEWithLogitsLoss"],
+  ...["Embedding", "Flatten", "Identity", "Dropout", "Dropout1d", "Dropout2d"],
+  ...["Module", "Layer", "Sequential", "Block", "ModuleList", "ModuleDict", "Recurrent"],
+];
+
+describe("every exported layer and loss of nn has a case", () => {
+  const cases = new Set(layerChecks().map(({ name }) => name.split(/[ ,]/)[0]));
+  const exported = Object.entries(nn).flatMap(([name, value]) =>
+    typeof value === "function" && (value.prototype instanceof nn.Module || value === nn.Module)
+      ? [name]
+      : [],
+  );
+
+  it("is held against float64, or is one operation", () => {
+    // Padding of one kind is one operation for any number of dimensions.
+    const family = (name: string): string => (/Pad\dd$/.test(name) ? name.replace(/\dd$/, "") : name);
+    const seen = new Set([...cases].map((name) => family(name as string)));
+    const missing = exported.filter((name) => !seen.has(family(name)) && !PLAIN.includes(name));
+    expect(missing, "add a case in packages/conformance/src/checks/layer-cases.ts").toEqual([]);
+  });
+
+  it("and the list of others names what there is, and nothing twice", () => {
+    expect(PLAIN.filter((name) => !exported.includes(name) || cases.has(name))).toEqual([]);
   });
 });

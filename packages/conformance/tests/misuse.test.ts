@@ -7,10 +7,12 @@ import {
   conformance,
   formatScorecard,
   lenetTraces,
+  type ModelTrace,
   runConformance,
   supportMatrix,
 } from "../src/index.ts";
-import { fusedSoftmaxWrong } from "./planted/kernels.ts";
+import { matmulInBfloat } from "./planted/accumulate.ts";
+import { fusedBackwardWrong, fusedSoftmaxWrong } from "./planted/kernels.ts";
 
 const few = { examples: 2, families: ["scan"] } as const;
 
@@ -227,6 +229,30 @@ describe("wider tolerances", () => {
       `Tolerances were wider than the suite's, by these factors: "softmax": 100000000000, "gumbelSoftmax": 200000000000`,
     );
   });
+
+  it("reach the families that have limits of their own", async () => {
+    const trace = lenetTraces()[0] as ModelTrace;
+    const short = { ...trace, losses: trace.losses.slice(0, 3) };
+    const run = async (wrap: (inner: Backend) => Backend, only: Record<string, RegExp>, factor: number) =>
+      runConformance(async () => wrap(await cpu()), {
+        families: Object.keys(only),
+        examples: 2,
+        traces: [short],
+        skip: ({ family, name }) => (only[family]?.test(name) ? undefined : "another one"),
+        widen: Object.fromEntries(Object.keys(only).map((family) => [family, factor])),
+      });
+    for (const [wrap, only] of [
+      [matmulInBfloat, { graphs: /./, layers: /^Linear$/, models: /./ }],
+      [fusedBackwardWrong, { fused: /^norm equals its decomposition, rmsNorm$/ }],
+    ] as const) {
+      const families = Object.keys(only);
+      for (const { family, failed, widened } of (await run(wrap, only, 1)).families)
+        expect([family, failed > 0, widened]).toEqual([family, true, {}]);
+      const wide = await run(wrap, only, 1e12);
+      expect(wide.failed, JSON.stringify(wide.families.map(({ failures }) => failures))).toBe(0);
+      expect(wide.widened).toEqual(Object.fromEntries(families.map((family) => [family, 1e12])));
+    }
+  }, 60_000);
 
   it("are part of how to repeat a failure", async () => {
     const card = await runConformance(wrong, { ...softmax, widen: { "*": 2 } });

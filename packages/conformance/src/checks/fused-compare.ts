@@ -133,10 +133,10 @@ async function compareDerivatives(
   for (const [i, { data: own, dtype }] of got.entries()) {
     const { data } = wanted[i]!;
     const limit = isHalf(tested)
-      ? allowedInHalf(tested, data, plain.weights)
-      : allowed("composed", dtype, TERMS * scaleOf(data));
+      ? allowedInHalf(tested, data, plain.weights, context.widened())
+      : allowed("composed", dtype, TERMS * scaleOf(data), context.widened());
     if (difference(own, data, dtype, limit).problem !== undefined)
-      spread ??= await spreadOf(plain, tested, source);
+      spread ??= await spreadOf(plain, tested, source, context.widened());
     const found = difference(own, data, dtype, { ...limit, ...(spread && { elements: spread[i]! }) });
     context.note(found, dtype);
     const what = i < firsts ? "gradient" : "second gradient";
@@ -149,10 +149,10 @@ async function compareDerivatives(
  * allowed for terms beyond the largest gradient; but what the forward saved has been rounded. In a softmax of two values
  * whose gradients are equal all of the result is what that leaves.
  */
-function allowedInHalf(dtype: DType, data: ArrayLike<number>, { results }: Weights): Allowed {
-  const { relative, absolute } = allowed("composed", dtype, scaleOf(data, 0));
+function allowedInHalf(dtype: DType, data: ArrayLike<number>, { results }: Weights, widen: number): Allowed {
+  const { relative, absolute } = allowed("composed", dtype, scaleOf(data, 0), widen);
   const incoming = Math.max(...results.map((weight) => (weight === undefined ? 0 : scaleOf(weight.data, 0))));
-  return { relative, absolute: absolute + SAVED * (ROUNDING[dtype] as number) * incoming };
+  return { relative, absolute: absolute + widen * SAVED * (ROUNDING[dtype] as number) * incoming };
 }
 
 /** Roundings of saved values, each times a gradient that comes in, that meet in a gradient. */
@@ -168,7 +168,12 @@ const APART = 4;
  * What the decomposition's own derivatives differ by when operands are off by a step of the tested dtype: where a
  * derivative loses digits (differences of nearly equal values, their powers), any way to compute it does.
  */
-async function spreadOf(plain: Derived, tested: DType, source: Source): Promise<readonly Float64Array[]> {
+async function spreadOf(
+  plain: Derived,
+  tested: DType,
+  source: Source,
+  widen: number,
+): Promise<readonly Float64Array[]> {
   const run = async (point: Point): Promise<readonly Read[]> => {
     let reads: readonly Read[] = [];
     await scoped(
@@ -187,7 +192,7 @@ async function spreadOf(plain: Derived, tested: DType, source: Source): Promise<
     for (const [k, { data }] of there.entries()) {
       const most = spread[k]!;
       for (let j = 0; j < most.length; j++) {
-        const step = APART * Math.abs(data[j]! - here[k]!.data[j]!);
+        const step = APART * widen * Math.abs(data[j]! - here[k]!.data[j]!);
         if (step > most[j]! && step < Infinity) most[j] = step;
       }
     }

@@ -81,7 +81,8 @@ function judge(
   const gradients = isSmooth(graph) ? graph.inputs.length : 0;
   got.forEach((values, k) => {
     const isGradient = k >= got.length - gradients;
-    const limit = isGradient ? MOST_GRADIENT_NMSE : MOST_NMSE;
+    // An error of squares: a difference that may be twice as large has four times as much of it.
+    const limit = (isGradient ? MOST_GRADIENT_NMSE : MOST_NMSE) * context.widened() ** 2;
     const error = nmse(values, wanted[k]!);
     context.note({ problem: undefined, worst: Math.sqrt(error), share: error / limit }, "f32");
     if (!(error <= limit)) {

@@ -1,3 +1,4 @@
+import { fromData, logSoftmax, type Spatial, type Tensor } from "@nf/core";
 import * as nn from "@nf/nn";
 import type { LayerCase } from "./layer-case.ts";
 
@@ -20,6 +21,26 @@ const loss = (
   more: Partial<LayerCase> = {},
 ): LayerCase => ({ name, make, inputs, ...more });
 
+/** Integers `[rows, columns]` on the backend that is in use. */
+const integers = (rows: readonly (readonly number[])[]): Tensor =>
+  fromData(Int32Array.from(rows.flat()), [rows.length, rows[0]?.length ?? 0]);
+
+/** A module that is called with more than its input, made when it is called. */
+class Called<M extends nn.Module> extends nn.Module {
+  readonly module: M;
+  readonly #call: (module: M, x: Tensor) => Tensor;
+
+  constructor(module: M, call: (module: M, x: Tensor) => Tensor) {
+    super();
+    this.module = module;
+    this.#call = call;
+  }
+
+  override forward(x: Tensor): Tensor {
+    return this.#call(this.module, x);
+  }
+}
+
 /** Every layer that has state, kernels or a composition of its own. Activations that are one operation have rows of theirs. */
 export const LAYER_CASES: readonly LayerCase[] = [
   one("Linear", (dtype) => new nn.Linear(5, 3, { dtype }), [4, 5]),
@@ -30,6 +51,25 @@ export const LAYER_CASES: readonly LayerCase[] = [
   one("ConvTranspose1d", (dtype) => new nn.ConvTranspose1d(4, 3, 3, { stride: 2, dtype }), SIGNAL),
   one("ConvTranspose2d", (dtype) => new nn.ConvTranspose2d(4, 6, 3, { groups: 2, dtype }), IMAGE),
   one("ConvTranspose3d", (dtype) => new nn.ConvTranspose3d(2, 3, 2, { dtype }), VOLUME),
+  one(
+    "ConvTranspose2d, of a size",
+    (dtype) =>
+      new Called(new nn.ConvTranspose2d(4, 2, 3, { stride: [2, 3], padding: 1, dtype }), (layer, x) =>
+        layer.forward(x as Tensor<Spatial<2, 4>>, { outputSize: [10, 8] }),
+      ),
+    IMAGE,
+  ),
+  one("LPPool1d", () => new nn.LPPool1d(2, 3), SIGNAL),
+  one("LPPool2d", () => new nn.LPPool2d(2, 2, { stride: 1 }), IMAGE),
+  one("LPPool3d", () => new nn.LPPool3d(4, [1, 2, 2]), VOLUME),
+  one("Unfold", () => new nn.Unfold(2, { padding: 1 }), IMAGE),
+  one("Fold", () => new nn.Fold([3, 4], [2, 3], { padding: [0, 1], stride: [1, 2] }), [2, 12, 4]),
+  one("ChannelShuffle", () => new nn.ChannelShuffle(2), IMAGE),
+  one("ZeroPad2d", () => new nn.ZeroPad2d([0, 1, 2, -1]), IMAGE),
+  one("ConstantPad3d", () => new nn.ConstantPad3d([1, 0, 0, 2, 0, 1], 1.5), VOLUME),
+  one("ReflectionPad2d", () => new nn.ReflectionPad2d([2, 1, 4, 0]), IMAGE),
+  one("ReplicationPad3d", () => new nn.ReplicationPad3d([1, 2, 5, 0, 1, 1]), VOLUME),
+  one("CircularPad1d", () => new nn.CircularPad1d([7, 1]), SIGNAL),
   one("MaxPool1d", () => new nn.MaxPool1d(3, { stride: 2 }), SIGNAL, "distinct"),
   one("MaxPool2d", () => new nn.MaxPool2d(2, { padding: 1 }), IMAGE, "distinct"),
   one("MaxPool3d", () => new nn.MaxPool3d(2), VOLUME, "distinct"),
@@ -100,6 +140,14 @@ export const LAYER_CASES: readonly LayerCase[] = [
     [4, 5],
     [4, 5],
   ]),
+  loss("CosineSimilarity", () => new nn.CosineSimilarity(), [
+    [4, 5],
+    [4, 5],
+  ]),
+  loss("PairwiseDistance", () => new nn.PairwiseDistance(), [
+    [4, 5],
+    [4, 5],
+  ]),
   loss("MarginRankingLoss", () => new nn.MarginRankingLoss({ margin: 0.5 }), [[5], [5], [5]]),
   loss("HingeEmbeddingLoss", () => new nn.HingeEmbeddingLoss(), [[5]], {
     values: "shares",
@@ -119,5 +167,37 @@ export const LAYER_CASES: readonly LayerCase[] = [
     [4, 5],
     [4, 5],
   ]),
+  loss(
+    "MultiLabelMarginLoss",
+    () =>
+      new Called(new nn.MultiLabelMarginLoss(), (margins, x) =>
+        margins.forward(
+          x,
+          integers([
+            [3, 0, -1, 1],
+            [-1, 0, 2, 2],
+            [1, 2, 3, -1],
+          ]),
+        ),
+      ),
+    [[3, 4]],
+  ),
+  loss(
+    "CTCLoss",
+    () =>
+      new Called(new nn.CTCLoss({ reduction: "sum" }), (ctc, x) =>
+        ctc.forward(
+          logSoftmax(x),
+          integers([
+            [2, 2, 1],
+            [3, 0, 0],
+            [1, 3, 0],
+          ]),
+          [7, 5, 2],
+          [3, 1, 2],
+        ),
+      ),
+    [[7, 3, 4]],
+  ),
   loss("MultiMarginLoss", () => new nn.MultiMarginLoss({ p: 2 }), [[3, 5]], { classes: [4, 0, 2] }),
 ];

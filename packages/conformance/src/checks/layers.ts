@@ -118,11 +118,13 @@ async function compare(context: Context, test: LayerCase): Promise<void> {
     const wanted = await valuesOf(reference, test, "f64", context.seed);
     const got = await valuesOf(context.backend, test, "f32", context.seed);
     if (got.size !== wanted.size) context.fail(`${got.size} results instead of ${wanted.size}`);
+    // An error of squares: a difference that may be twice as large has four times as much of it.
+    const limit = MOST_NMSE * context.widened() ** 2;
     for (const [label, values] of wanted) {
       const error = nmse(got.get(label) ?? [], values);
-      context.note({ problem: undefined, worst: Math.sqrt(error), share: error / MOST_NMSE }, "f32");
-      if (!(error <= MOST_NMSE))
-        context.fail(`${test.name}: ${label}: normalised mean square error ${error}, allowed ${MOST_NMSE}`);
+      context.note({ problem: undefined, worst: Math.sqrt(error), share: error / limit }, "f32");
+      if (!(error <= limit))
+        context.fail(`${test.name}: ${label}: normalised mean square error ${error}, allowed ${limit}`);
     }
   } finally {
     await use(context.backend);

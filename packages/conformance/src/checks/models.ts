@@ -9,6 +9,7 @@ async function follow(context: Context, trace: ModelTrace): Promise<void> {
   const model = trace.build();
   const optimizer = trace.optimizer(model.parameters());
   const loss = criterion();
+  const tolerance = trace.tolerance * context.widened();
   try {
     for (const [step, wanted] of trace.losses.entries()) {
       const { inputs, target } = trace.batch(step);
@@ -20,9 +21,9 @@ async function follow(context: Context, trace: ModelTrace): Promise<void> {
       optimizer.step();
       const got = await value.item();
       for (const one of [...tensors, labels]) one.dispose();
-      if (!(Math.abs(got - wanted) <= trace.tolerance))
+      if (!(Math.abs(got - wanted) <= tolerance))
         context.fail(
-          `${trace.name}: loss ${got} instead of ${wanted} at step ${step} (allowed ${trace.tolerance})`,
+          `${trace.name}: loss ${got} instead of ${wanted} at step ${step} (allowed ${tolerance})`,
         );
     }
   } finally {

@@ -38,6 +38,13 @@ export const SEQUENCE_CASES: readonly LayerCase[] = [
     },
   ]),
   {
+    name: "LSTM with projections, of several lengths",
+    make: (dtype) => new LSTM(INPUTS, HIDDEN, { dtype, projSize: 6, numLayers: 2, bidirectional: true }),
+    inputs: sequence,
+    values: "small",
+    more: lengths,
+  },
+  {
     name: "RNN with relu, without bias",
     make: (dtype) =>
       new RNN(INPUTS, HIDDEN, { dtype, nonlinearity: "relu", bias: false, bidirectional: true }),
