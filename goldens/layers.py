@@ -4,11 +4,25 @@ python layers.py
 """
 
 from golden import HERE, VERSIONS, Inputs, encode, number, torch, write_json
+from layers_tables import INITIAL, LOSSES
 
 from safetensors.torch import save_file
 
 nn = torch.nn
 OUT = HERE / "layers"
+
+
+class Called(nn.Module):
+    """A module that is called with more than its input."""
+
+    def __init__(self, module, *more):
+        super().__init__()
+        self.module = module
+        self.more = more
+
+    def forward(self, x):
+        return self.module(x, *self.more)
+
 
 # name of the case: (module, shapes of its float inputs). A case runs in training first, then in evaluation.
 IMAGE, SIGNAL, VOLUME = (2, 4, 5, 3), (2, 4, 6), (2, 2, 3, 4, 3)
@@ -56,6 +70,44 @@ LAYERS = {
     "Dropout2d": (nn.Dropout2d(0.0), IMAGE),
     "Dropout3d": (nn.Dropout3d(0.0), VOLUME),
     "Sequential with names": (nn.Sequential(), (3, 4)),
+    "Linear": (nn.Linear(4, 3), (2, 3, 4)),
+    "Linear without bias": (nn.Linear(4, 3, bias=False), (3, 4)),
+    "Conv1d": (nn.Conv1d(4, 3, 3, stride=2, padding=1), SIGNAL),
+    "Conv2d": (nn.Conv2d(4, 6, (3, 2), stride=(2, 1), dilation=(1, 2), groups=2), IMAGE),
+    "Conv2d same": (nn.Conv2d(4, 2, (2, 3), padding="same", bias=False), IMAGE),
+    "Conv3d": (nn.Conv3d(2, 3, 2, padding=(0, 1, 0)), VOLUME),
+    "ConvTranspose2d of a size": (Called(nn.ConvTranspose2d(4, 2, 3, stride=(2, 3), padding=1), (10, 8)), IMAGE),
+    "MaxPool1d": (nn.MaxPool1d(3, stride=2), SIGNAL),
+    "MaxPool2d": (nn.MaxPool2d(2, stride=1, padding=1), IMAGE),
+    "AvgPool1d": (nn.AvgPool1d(3, stride=2, padding=1), SIGNAL),
+    "AvgPool2d": (nn.AvgPool2d(2, ceil_mode=True), IMAGE),
+    "LayerNorm": (nn.LayerNorm(6), SIGNAL),
+    "LayerNorm of two dimensions": (nn.LayerNorm((5, 3), eps=1e-2, bias=False), IMAGE),
+    "Flatten": (nn.Flatten(), IMAGE),
+    "Identity": (nn.Identity(), SIGNAL),
+    "Dropout": (nn.Dropout(0.0), SIGNAL),
+    "Softmax2d": (nn.Softmax2d(), IMAGE),
+    "LPPool1d": (nn.LPPool1d(1, 3, stride=2), SIGNAL),
+    "LPPool2d": (nn.LPPool2d(2, (2, 3), stride=(1, 2), ceil_mode=True), IMAGE),
+    "LPPool3d": (nn.LPPool3d(4, (1, 2, 2)), VOLUME),
+    "Unfold": (nn.Unfold((2, 3), dilation=(2, 1), padding=1, stride=(1, 2)), IMAGE),
+    "Fold": (nn.Fold((3, 4), (2, 3), padding=(0, 1), stride=(1, 2)), (2, 12, 4)),
+    "ChannelShuffle": (nn.ChannelShuffle(2), IMAGE),
+    "ZeroPad1d": (nn.ZeroPad1d((1, 2)), SIGNAL),
+    "ZeroPad2d": (nn.ZeroPad2d((0, 1, 2, -1)), IMAGE),
+    "ZeroPad3d": (nn.ZeroPad3d(1), VOLUME),
+    "ConstantPad1d": (nn.ConstantPad1d((2, -1), 1.5), SIGNAL),
+    "ConstantPad2d": (nn.ConstantPad2d(2, -0.5), IMAGE),
+    "ConstantPad3d": (nn.ConstantPad3d((1, 0, 0, 2, 0, 1), 3.0), VOLUME),
+    "ReflectionPad1d": (nn.ReflectionPad1d((3, 1)), SIGNAL),
+    "ReflectionPad2d": (nn.ReflectionPad2d((2, 1, 4, 0)), IMAGE),
+    "ReflectionPad3d": (nn.ReflectionPad3d((1, 2, 3, 0, 1, 1)), VOLUME),
+    "ReplicationPad1d": (nn.ReplicationPad1d((3, 1)), SIGNAL),
+    "ReplicationPad2d": (nn.ReplicationPad2d((2, 1, 4, 0)), IMAGE),
+    "ReplicationPad3d": (nn.ReplicationPad3d((1, 2, 5, 0, 1, 1)), VOLUME),
+    "CircularPad1d": (nn.CircularPad1d((6, 1)), SIGNAL),
+    "CircularPad2d": (nn.CircularPad2d((2, 1, 4, 0)), IMAGE),
+    "CircularPad3d": (nn.CircularPad3d((1, 2, 3, 0, 1, 1)), VOLUME),
 }
 LAYERS["Sequential with names"][0].add_module("hidden", nn.Linear(4, 3))
 LAYERS["Sequential with names"][0].add_module("act", nn.Tanh())
@@ -82,57 +134,16 @@ ACTIVATIONS = {
     "Softplus with options": nn.Softplus(2.0, 3.0),
     "Softmin": nn.Softmin(dim=1),
     "GLU": nn.GLU(),
-}
-
-CLASSES = torch.tensor([2, 0, 3])
-SIGNS = torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64)
-
-
-def weights(*values):
-    return torch.tensor(values, dtype=torch.float64)
-
-
-# (module, inputs drawn, what follows them and is not differentiated)
-LOSSES = {
-    "SmoothL1Loss": (nn.SmoothL1Loss(beta=0.5), ["normal 3 4", "normal 3 4"], []),
-    "SmoothL1Loss sum": (nn.SmoothL1Loss(reduction="sum"), ["normal 3 4", "normal 3 4"], []),
-    "KLDivLoss": (nn.KLDivLoss(reduction="batchmean"), ["log 3 4", "share 3 4"], []),
-    "KLDivLoss of logarithms": (nn.KLDivLoss(reduction="sum", log_target=True), ["log 3 4", "log 3 4"], []),
-    "PoissonNLLLoss": (nn.PoissonNLLLoss(), ["normal 3 4", "count 3 4"], []),
-    "PoissonNLLLoss full": (nn.PoissonNLLLoss(log_input=False, full=True), ["share 3 4", "count 3 4"], []),
-    "GaussianNLLLoss": (nn.GaussianNLLLoss(), ["normal 3 4", "normal 3 4", "share 3 4"], []),
-    "GaussianNLLLoss full": (
-        nn.GaussianNLLLoss(full=True, eps=0.5, reduction="none"),
-        ["normal 3 4", "normal 3 4", "share 3 1"],
-        [],
-    ),
-    "CosineEmbeddingLoss": (nn.CosineEmbeddingLoss(margin=0.125), ["normal 3 4", "normal 3 4"], [SIGNS]),
-    "TripletMarginLoss": (nn.TripletMarginLoss(margin=2.0), ["normal 3 4", "normal 3 4", "normal 3 4"], []),
-    "TripletMarginLoss with options": (
-        nn.TripletMarginLoss(margin=3.0, p=1.0, swap=True, reduction="none"),
-        ["normal 3 4", "normal 3 4", "normal 3 4"],
-        [],
-    ),
-    "MarginRankingLoss": (nn.MarginRankingLoss(margin=0.5), ["normal 3", "normal 3"], [SIGNS]),
-    "HingeEmbeddingLoss": (nn.HingeEmbeddingLoss(margin=1.5), ["share 3"], [SIGNS]),
-    "SoftMarginLoss": (nn.SoftMarginLoss(), ["normal 3"], [SIGNS]),
-    "MultiLabelSoftMarginLoss": (
-        nn.MultiLabelSoftMarginLoss(weight=weights(1, 2, 0.5)),
-        ["normal 2 3"],
-        [weights([1, 0, 1], [0, 0, 1])],
-    ),
-    "MultiMarginLoss": (nn.MultiMarginLoss(), ["normal 3 4"], [CLASSES]),
-    "MultiMarginLoss with options": (
-        nn.MultiMarginLoss(p=2, margin=0.75, weight=weights(1, 2, 0.5, 3), reduction="sum"),
-        ["normal 3 4"],
-        [CLASSES],
-    ),
-    "BCELoss with weights": (nn.BCELoss(weight=weights(1, 2, 0.5)), ["share 2 3"], [weights([1, 0, 1], [0, 0, 1])]),
-    "BCEWithLogitsLoss with weights": (
-        nn.BCEWithLogitsLoss(weight=weights(1, 2, 0.5), pos_weight=weights(3, 1, 2)),
-        ["normal 2 3"],
-        [weights([1, 0, 1], [0, 0, 1])],
-    ),
+    "ReLU": nn.ReLU(),
+    "LeakyReLU": nn.LeakyReLU(0.25),
+    "GELU": nn.GELU(),
+    "GELU by tanh": nn.GELU(approximate="tanh"),
+    "SiLU": nn.SiLU(),
+    "Sigmoid": nn.Sigmoid(),
+    "Tanh": nn.Tanh(),
+    "Softmax": nn.Softmax(dim=-1),
+    "LogSoftmax": nn.LogSoftmax(dim=1),
+    "RReLU of one slope": nn.RReLU(0.25, 0.25),
 }
 
 
@@ -214,23 +225,6 @@ def cases():
     for name, (module, kinds, constants) in LOSSES.items():
         source = Inputs(f"layers/{name}")
         yield case(name, module, [draw(source, kind) for kind in kinds], constants, source)
-
-
-INITIAL = {
-    "ConvTranspose1d": (nn.ConvTranspose1d, (40, 30, 5), {}),
-    "ConvTranspose2d": (nn.ConvTranspose2d, (24, 32, 5), {"groups": 2}),
-    "ConvTranspose3d": (nn.ConvTranspose3d, (12, 16, 4), {}),
-    "Conv2d depthwise": (nn.Conv2d, (512, 512, 5), {"groups": 512}),
-    "BatchNorm1d": (nn.BatchNorm1d, (7,), {}),
-    "BatchNorm2d": (nn.BatchNorm2d, (7,), {}),
-    "BatchNorm3d": (nn.BatchNorm3d, (7,), {}),
-    "RMSNorm": (nn.RMSNorm, (7,), {}),
-    "GroupNorm": (nn.GroupNorm, (1, 7), {}),
-    "InstanceNorm1d": (nn.InstanceNorm1d, (7,), {"affine": True, "track_running_stats": True}),
-    "InstanceNorm2d": (nn.InstanceNorm2d, (7,), {"affine": True, "track_running_stats": True}),
-    "InstanceNorm3d": (nn.InstanceNorm3d, (7,), {"affine": True, "track_running_stats": True}),
-    "PReLU": (nn.PReLU, (7,), {}),
-}
 
 
 def initial():

@@ -28,8 +28,11 @@ LAYERS = [
     ("LSTM", {"bidirectional": True}, {"states": True, "unbatched": True}),
     ("GRU", {"batchFirst": True}, {"states": True, "unbatched": True}),
     ("LSTM", {}, {"states": True, "steps": 1, "batch": 1}),
+    ("LSTM", {"projSize": 1}, {"states": True}),
+    ("LSTM", {**STACKED, "projSize": 1, "batchFirst": True}, {"states": True, "lengths": LENGTHS}),
+    ("LSTM", {"projSize": 1, "bias": False}, {"states": True, "unbatched": True}),
 ]
-NAMES = {"numLayers": "num_layers", "batchFirst": "batch_first"}
+NAMES = {"numLayers": "num_layers", "batchFirst": "batch_first", "projSize": "proj_size"}
 
 
 def flat(x):
@@ -64,8 +67,9 @@ def layer(name, options, more):
     shape = [steps, I] if more.get("unbatched") else [batch, steps, I] if first else [steps, batch, I]
     x = inputs.normal(*shape).requires_grad_()
     places = options.get("numLayers", 1) * (2 if options.get("bidirectional") else 1)
-    state_shape = [places, H] if more.get("unbatched") else [places, batch, H]
-    states = [inputs.normal(*state_shape).requires_grad_() for _ in range(2 if name == "LSTM" else 1)]
+    lead = [places] if more.get("unbatched") else [places, batch]
+    sizes = [options.get("projSize", H), H] if name == "LSTM" else [H]
+    states = [inputs.normal(*lead, size).requires_grad_() for size in sizes]
     given = (tuple(states) if name == "LSTM" else states[0]) if more.get("states") else None
     if "lengths" in more:
         packed = nn.utils.rnn.pack_padded_sequence(x, more["lengths"], batch_first=first, enforce_sorted=False)

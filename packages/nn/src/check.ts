@@ -1,4 +1,13 @@
-import { checkInteger, DTypeError, OptionError, ShapeError, Tensor } from "@nf/core";
+import {
+  checkChoice,
+  checkInteger,
+  checkOptions,
+  DTypeError,
+  Generator,
+  OptionError,
+  ShapeError,
+  Tensor,
+} from "@nf/core";
 
 /** One number for all spatial dimensions, or one for each. */
 export type PerDimension = number | readonly number[];
@@ -14,11 +23,11 @@ export function perDimension(
   const list = typeof value === "number" ? new Array<number>(dimensions).fill(value) : value;
   if (!Array.isArray(list) || list.length !== dimensions) {
     throw new OptionError(
-      `${layer}: ${name} must be a number or a list of ${dimensions}, got ${JSON.stringify(value) ?? String(value)}.`,
+      `${layer}: ${name} must be a number or a list of ${dimensions}, got ${showList(value)}.`,
     );
   }
   for (const entry of list) checkInteger(layer, name, entry, least);
-  return list;
+  return [...list];
 }
 
 /**
@@ -42,12 +51,37 @@ export function show(value: unknown): string {
   return name === undefined || name === "Object" ? "an object" : `an object (${name})`;
 }
 
-/** A flag that is true, false or left out. */
-export function flag(layer: string, name: string, value: boolean | undefined, standard: boolean): boolean {
-  if (value === undefined) return standard;
-  if (typeof value !== "boolean")
-    throw new OptionError(`${layer}: ${name} must be true or false, got ${show(value)}.`);
-  return value;
+/** A value that should be a list of numbers, for messages: its entries, whatever they are. */
+export function showList(value: unknown): string {
+  if (!Array.isArray(value)) return show(value);
+  return `[${value.map((entry) => (Array.isArray(entry) ? showList(entry) : show(entry))).join(", ")}]`;
+}
+
+/** Options that are true or false, in whatever layer: a name means one thing. Those of core's operations are checked there. */
+const FLAGS: ReadonlySet<string> = new Set([
+  ...["bias", "affine", "elementwiseAffine", "trackRunningStats", "batchFirst", "bidirectional"],
+  ...["logInput", "full", "zeroInfinity"],
+]);
+
+/**
+ * Refuses options that a layer does not have, naming what it has, flags that are neither true nor false, a generator that
+ * is none, and a dtype that parameters cannot have.
+ * @throws OptionError
+ */
+export function checkLayerOptions(
+  layer: string,
+  options: object | undefined,
+  allowed: readonly string[],
+): void {
+  checkOptions(layer, options, allowed);
+  for (const [name, value] of Object.entries(options ?? {})) {
+    if (name === "dtype" && value !== undefined)
+      checkChoice(layer, "dtype", value, ["f32", "f64", "f16", "bf16"]);
+    if (FLAGS.has(name) && value !== undefined && typeof value !== "boolean")
+      throw new OptionError(`${layer}: ${name} must be true or false, got ${show(value)}.`);
+    if (name === "generator" && value !== undefined && !(value instanceof Generator))
+      throw new OptionError(`${layer}: generator must be a new Generator(seed), got ${show(value)}.`);
+  }
 }
 
 /** A list as one number when all entries are equal, for messages. */

@@ -105,7 +105,14 @@ export {
   ConvTranspose2d,
   ConvTranspose3d,
   type ConvTransposeLayerOptions,
+  type OutputSizeOptions,
 } from "./layers/conv-transpose.ts";
+export {
+  CosineSimilarity,
+  type CosineSimilarityOptions,
+  PairwiseDistance,
+  type PairwiseDistanceOptions,
+} from "./layers/distance.ts";
 export { Dropout, Dropout1d, Dropout2d, Dropout3d, type DropoutOptions } from "./layers/dropout.ts";
 export { Embedding, type EmbeddingOptions } from "./layers/embedding.ts";
 export {
@@ -122,6 +129,7 @@ export {
   type SwiGLUOptions,
 } from "./layers/feed-forward.ts";
 export { Flatten, Unflatten } from "./layers/flatten.ts";
+export { ChannelShuffle, Fold, type FoldLayerOptions, Unfold } from "./layers/fold.ts";
 export { GroupNorm, type GroupNormLayerOptions } from "./layers/group-norm.ts";
 export {
   InstanceNorm1d,
@@ -140,6 +148,25 @@ export {
 export { LayerNorm, type LayerNormOptions } from "./layers/layer-norm.ts";
 export { Linear, type LinearOptions } from "./layers/linear.ts";
 export { ModuleDict, ModuleList } from "./layers/lists.ts";
+export { LPPool1d, LPPool2d, LPPool3d, type LPPoolOptions } from "./layers/lp-pool.ts";
+export {
+  CircularPad1d,
+  CircularPad2d,
+  CircularPad3d,
+  ConstantPad1d,
+  ConstantPad2d,
+  ConstantPad3d,
+  type PadAmounts,
+  ReflectionPad1d,
+  ReflectionPad2d,
+  ReflectionPad3d,
+  ReplicationPad1d,
+  ReplicationPad2d,
+  ReplicationPad3d,
+  ZeroPad1d,
+  ZeroPad2d,
+  ZeroPad3d,
+} from "./layers/pad.ts";
 export { PixelShuffle, PixelUnshuffle } from "./layers/pixel-shuffle.ts";
 export {
   AvgPool1d,
@@ -161,6 +188,7 @@ export {
 } from "./layers/positions.ts";
 export { GRU, LSTM, RNN } from "./layers/recurrent.ts";
 export {
+  type LSTMOptions,
   Recurrent,
   type RecurrentOptions,
   type RNNOptions,
@@ -197,6 +225,7 @@ export {
   HingeEmbeddingLoss,
   type MarginLossOptions,
   MarginRankingLoss,
+  MultiLabelMarginLoss,
   MultiLabelSoftMarginLoss,
   type MultiLabelSoftMarginLossOptions,
   MultiMarginLoss,
@@ -204,6 +233,7 @@ export {
   SoftMarginLoss,
   TripletMarginLoss,
 } from "./losses-margin.ts";
+export { CTCLoss, type CTCLossOptions } from "./losses-sequence.ts";
 export { type ParameterGroup, type ParameterRule, parameterGroups } from "./module/groups.ts";
 export type { ForwardHook, ForwardPreHook } from "./module/hooks.ts";
 export { type BufferOptions, Module } from "./module/module.ts";

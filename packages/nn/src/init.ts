@@ -83,14 +83,15 @@ export interface KaimingOptions extends InitOptions {
  * init.into(layer.weight, init.xavierUniform, { gain: init.calculateGain("tanh") });
  * ```
  */
-export function into<O extends InitOptions>(
-  parameter: Tensor,
-  initialiser: (shape: readonly number[], options: O) => Tensor,
-  options: O,
-): void;
 export function into(
   parameter: Tensor,
   initialiser: (shape: readonly number[], options?: InitOptions) => Tensor,
+): void;
+export function into<O extends InitOptions | undefined>(
+  parameter: Tensor,
+  initialiser: (shape: readonly number[], options: O) => Tensor,
+  // What the initialiser takes alone says what O is: `{ std }` by itself would be no InitOptions.
+  options: NonNullable<NoInfer<O>>,
 ): void;
 export function into(
   parameter: Tensor,

@@ -2,7 +2,6 @@ import {
   add,
   checkChoice,
   checkNumber,
-  checkOptions,
   detach,
   div,
   exp,
@@ -22,7 +21,7 @@ import {
   type Tensor,
   where,
 } from "@nf/core";
-import { checkInput, flag, shapeText } from "./check.ts";
+import { checkInput, checkLayerOptions, shapeText } from "./check.ts";
 import { Loss } from "./losses.ts";
 import { Module } from "./module/module.ts";
 
@@ -61,7 +60,7 @@ export class KLDivLoss extends Module {
 
   constructor(options: KLDivLossOptions = {}) {
     super();
-    checkOptions("KLDivLoss", options, ["reduction", "logTarget"]);
+    checkLayerOptions("KLDivLoss", options, ["reduction", "logTarget"]);
     const choices = ["mean", "sum", "none", "batchmean"] as const;
     this.reduction = checkChoice("KLDivLoss", "reduction", options.reduction ?? "mean", choices);
     this.logTarget = options.logTarget ?? false;
@@ -110,8 +109,8 @@ export class PoissonNLLLoss extends Loss {
 
   constructor(options: PoissonNLLLossOptions = {}) {
     super("PoissonNLLLoss", options, ["logInput", "full", "eps"]);
-    this.logInput = flag("PoissonNLLLoss", "logInput", options.logInput, true);
-    this.full = flag("PoissonNLLLoss", "full", options.full, false);
+    this.logInput = options.logInput ?? true;
+    this.full = options.full ?? false;
     this.eps = checkNumber("PoissonNLLLoss", "eps", options.eps ?? 1e-8, 0);
   }
 
@@ -148,7 +147,7 @@ export class GaussianNLLLoss extends Loss {
 
   constructor(options: GaussianNLLLossOptions = {}) {
     super("GaussianNLLLoss", options, ["full", "eps"]);
-    this.full = flag("GaussianNLLLoss", "full", options.full, false);
+    this.full = options.full ?? false;
     this.eps = checkNumber("GaussianNLLLoss", "eps", options.eps ?? 1e-6, 0);
   }
 

@@ -1,13 +1,18 @@
 import {
   add,
   type CosineEmbeddingOptions,
+  cast,
   checkNumber,
   cosineEmbeddingLoss,
+  cumsum,
   equal,
   gather,
   indexSelect,
   type LossOptions,
+  less,
+  logicalAnd,
   logSigmoid,
+  maximum,
   mean,
   mul,
   neg,
@@ -15,6 +20,7 @@ import {
   oneHot,
   relu,
   ShapeError,
+  scatterAdd,
   softplus,
   square,
   sub,
@@ -24,7 +30,9 @@ import {
   tripletMarginLoss,
   unsqueeze,
   where,
+  zerosLike,
 } from "@nf/core";
+import { composite } from "@nf/core/op";
 import { checkInput, shapeText } from "./check.ts";
 import { Loss } from "./losses.ts";
 import { reduced, sameShapes } from "./losses-likelihood.ts";
@@ -148,6 +156,39 @@ export class MultiLabelSoftMarginLoss extends Loss {
   }
 }
 
+/**
+ * Hinge loss for several right classes: over all pairs of a right and a wrong class the sum of max(0, 1 - score of the right one +
+ * score of the wrong one), divided by the number of classes. Scores `[batch, classes]`, right classes `[batch, classes]` (`i32`): those
+ * before the first negative one of each row count.
+ */
+export class MultiLabelMarginLoss extends Loss {
+  constructor(options: LossOptions = {}) {
+    super("MultiLabelMarginLoss", options);
+  }
+
+  override forward(input: Tensor, target: Tensor): Tensor {
+    sameShapes(this, input, target);
+    if (input.rank !== 2) {
+      throw new ShapeError(
+        `${this}: expected scores and right classes [batch, classes], got ${shapeText(input)}. Make a batch of one: unsqueeze(x, 0).`,
+      );
+    }
+    return composite([input, target], () => {
+      const { dtype } = input;
+      const ended = cumsum(cast(less(target, 0), "i32"), { axis: 1 });
+      const counts = equal(ended, 0); //                                              [batch, entries]
+      const named = maximum(target, 0);
+      const right = scatterAdd(zerosLike(input), 1, named, cast(counts, dtype)); //   [batch, classes]
+      const meets = logicalAnd(unsqueeze(counts, 2), unsqueeze(equal(right, 0), 1));
+      const behind = add(sub(unsqueeze(input, 1), unsqueeze(gather(input, 1, named), 2)), 1);
+      // Selected, not multiplied: scores that make no pair may be infinite.
+      const pairs = relu(where(meets, behind, 0)); //                                 [batch, entries, classes]
+      const each = mul(sum(pairs, { axis: [1, 2] }), 1 / (input.shape[1] as number));
+      return reduced(each, this.reduction);
+    });
+  }
+}
+
 /** Options of {@link MultiMarginLoss}. */
 export interface MultiMarginLossOptions extends LossOptions {
   /** Power of each shortfall, 1 (default) or 2. */
@@ -193,9 +234,9 @@ export class MultiMarginLoss extends Loss {
       );
     }
     const right = gather(input, 1, unsqueeze(target, 1)); //                  [batch, 1]
-    const short = relu(add(sub(input, right), margin)); //                    [batch, classes]
-    const wrong = sub(1, oneHot(target, classes, { dtype: input.dtype }));
-    const total = sum(mul(p === 1 ? short : square(short), wrong), { axis: 1 });
+    const wrong = equal(oneHot(target, classes, { dtype: input.dtype }), 0);
+    const short = relu(where(wrong, add(sub(input, right), margin), 0)); //   [batch, classes]
+    const total = sum(p === 1 ? short : square(short), { axis: 1 });
     const each = mul(total, 1 / classes); //                                  [batch]
     return reduced(weight === null ? each : mul(each, indexSelect(weight, 0, target)), reduction);
   }

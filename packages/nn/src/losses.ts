@@ -6,7 +6,6 @@ import {
   checkChoice,
   checkInteger,
   checkNumber,
-  checkOptions,
   crossEntropy,
   huberLoss,
   type LossOptions,
@@ -16,6 +15,7 @@ import {
   type Reduction,
   type Tensor,
 } from "@nf/core";
+import { checkLayerOptions } from "./check.ts";
 import { Module } from "./module/module.ts";
 
 /** Options of {@link BCELoss}. */
@@ -42,7 +42,7 @@ export abstract class Loss extends Module {
 
   constructor(loss: string, options: LossOptions, allowed: readonly string[] = []) {
     super();
-    checkOptions(loss, options, ["reduction", ...allowed]);
+    checkLayerOptions(loss, options, ["reduction", ...allowed]);
     this.reduction = checkChoice(loss, "reduction", options.reduction ?? "mean", ["mean", "sum", "none"]);
   }
 }

@@ -286,7 +286,7 @@ describe("Embedding", () => {
     expect(mean).toBeCloseTo(0, 1);
     expect(Math.sqrt(square)).toBeCloseTo(1, 1);
     expect(() => new Embedding(4, 2).forward(fromData(Int32Array.of(4), [1]))).toThrow(IndexError);
-    expect(() => new Embedding(4, 2, { paddingIdx: 0 } as object)).toThrow(OptionError);
+    expect(() => new Embedding(4, 2, { maxNorm: 1 } as object)).toThrow(OptionError);
   });
 });
 

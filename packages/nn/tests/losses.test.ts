@@ -8,6 +8,7 @@ import {
   HuberLoss,
   L1Loss,
   MSELoss,
+  MultiLabelMarginLoss,
   MultiMarginLoss,
   NLLLoss,
 } from "../src/index.ts";
@@ -83,4 +84,38 @@ it("a weight of MultiMarginLoss has an element for each class", () => {
   expect(() => loss.forward(zeros([2, 5]), tensor([0, 1], { dtype: "i32" }))).toThrow(
     /expected a weight of 5 classes/,
   );
+});
+
+it("infinite scores of classes that make no pair count for nothing", async () => {
+  const losses = [
+    // A masked class that no row names, one right class behind 1 + 0 - 2; then a right class that is ahead of all.
+    [
+      new MultiLabelMarginLoss({ reduction: "none" }),
+      tensor(
+        [
+          [1, -1, 0],
+          [2, -1, -1],
+        ],
+        { dtype: "i32" },
+      ),
+      [0.5, 0],
+    ],
+    [new MultiMarginLoss({ reduction: "none" }), classes(1, 2), [0.5, 0]],
+    [new MultiMarginLoss({ reduction: "none", p: 2 }), classes(1, 2), [0.75, 0]],
+  ] as const;
+  for (const [loss, target, wanted] of losses) {
+    const scores = tensor([
+      [-Infinity, 1, 1.5],
+      [3, -Infinity, Infinity],
+    ]);
+    scores.requiresGrad = true;
+    const each = loss.forward(scores, target);
+    const got = (await each.toArray()) as number[];
+    for (const [i, value] of wanted.entries()) expect(got[i], `${loss} of row ${i}`).toBeCloseTo(value, 6);
+    each.sum().backward();
+    const slope = (loss instanceof MultiMarginLoss && loss.p === 2 ? 2 * 1.5 : 1) / 3;
+    const gradient = (await scores.grad?.toArray()) as number[][];
+    expect(gradient[1]).toEqual([0, 0, 0]);
+    for (const [i, value] of [0, -slope, slope].entries()) expect(gradient[0]?.[i]).toBeCloseTo(value, 6);
+  }
 });

@@ -3,7 +3,6 @@ import {
   add,
   checkInteger,
   checkNumber,
-  checkOptions,
   clip,
   type DType,
   div,
@@ -28,7 +27,7 @@ import {
   type Tensor,
   where,
 } from "@nf/core";
-import { checkInput, shapeText } from "../check.ts";
+import { checkInput, checkLayerOptions, shapeText } from "../check.ts";
 import { fill } from "./fill.ts";
 import { Layer, type Same } from "./layer.ts";
 
@@ -51,7 +50,7 @@ export class ELU extends Layer<unknown, Same> {
 
   constructor(options: ELUOptions = {}) {
     super();
-    checkOptions("ELU", options, ["alpha"]);
+    checkLayerOptions("ELU", options, ["alpha"]);
     this.alpha = checkNumber("ELU", "alpha", options.alpha ?? 1);
   }
 
@@ -71,7 +70,7 @@ export class CELU extends Layer<unknown, Same> {
   /** @throws OptionError for an alpha of 0, which nothing can be divided by. */
   constructor(options: ELUOptions = {}) {
     super();
-    checkOptions("CELU", options, ["alpha"]);
+    checkLayerOptions("CELU", options, ["alpha"]);
     this.alpha = checkNumber("CELU", "alpha", options.alpha ?? 1);
     if (this.alpha === 0) throw new OptionError("CELU: alpha must not be 0. Take ReLU.");
   }
@@ -124,7 +123,7 @@ export class Hardtanh extends Layer<unknown, Same> {
   /** @throws OptionError where minVal is not below maxVal. */
   constructor(options: HardtanhOptions = {}) {
     super();
-    checkOptions("Hardtanh", options, ["minVal", "maxVal"]);
+    checkLayerOptions("Hardtanh", options, ["minVal", "maxVal"]);
     this.minVal = checkNumber("Hardtanh", "minVal", options.minVal ?? -1);
     this.maxVal = checkNumber("Hardtanh", "maxVal", options.maxVal ?? 1);
     if (this.minVal >= this.maxVal)
@@ -154,7 +153,7 @@ export class Hardshrink extends Layer<unknown, Same> {
 
   constructor(options: ShrinkOptions = {}) {
     super();
-    checkOptions("Hardshrink", options, ["lambd"]);
+    checkLayerOptions("Hardshrink", options, ["lambd"]);
     this.lambd = checkNumber("Hardshrink", "lambd", options.lambd ?? 0.5, 0);
   }
 
@@ -174,7 +173,7 @@ export class Softshrink extends Layer<unknown, Same> {
 
   constructor(options: ShrinkOptions = {}) {
     super();
-    checkOptions("Softshrink", options, ["lambd"]);
+    checkLayerOptions("Softshrink", options, ["lambd"]);
     this.lambd = checkNumber("Softshrink", "lambd", options.lambd ?? 0.5, 0);
   }
 
@@ -232,7 +231,7 @@ export class RReLU extends Layer<unknown, Same> {
   /** @throws OptionError where lower is above upper. */
   constructor(options: RReLUOptions = {}) {
     super();
-    checkOptions("RReLU", options, ["lower", "upper", "generator"]);
+    checkLayerOptions("RReLU", options, ["lower", "upper", "generator"]);
     this.lower = checkNumber("RReLU", "lower", options.lower ?? 1 / 8);
     this.upper = checkNumber("RReLU", "upper", options.upper ?? 1 / 3);
     if (this.lower > this.upper)
@@ -277,7 +276,7 @@ export class PReLU extends Layer<unknown, Same> {
 
   constructor(options: PReLUOptions = {}) {
     super();
-    checkOptions("PReLU", options, ["numParameters", "init", "dtype"]);
+    checkLayerOptions("PReLU", options, ["numParameters", "init", "dtype"]);
     const { numParameters = 1, init = 0.25, dtype = "f32" } = options;
     this.numParameters = checkInteger("PReLU", "numParameters", numParameters, 1);
     this.init = checkNumber("PReLU", "init", init);

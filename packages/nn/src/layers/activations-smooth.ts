@@ -1,6 +1,5 @@
 import {
   checkNumber,
-  checkOptions,
   glu,
   greater,
   logSigmoid,
@@ -18,7 +17,7 @@ import {
   tanh,
   where,
 } from "@nf/core";
-import { checkInput, checkSpatial } from "../check.ts";
+import { checkInput, checkLayerOptions, checkSpatial } from "../check.ts";
 import { axisOf } from "./axis.ts";
 import { Layer, type Same } from "./layer.ts";
 
@@ -67,7 +66,7 @@ export class Softplus extends Layer<unknown, Same> {
   /** @throws OptionError for a beta of 0, which nothing can be divided by. */
   constructor(options: SoftplusOptions = {}) {
     super();
-    checkOptions("Softplus", options, ["beta", "threshold"]);
+    checkLayerOptions("Softplus", options, ["beta", "threshold"]);
     this.beta = checkNumber("Softplus", "beta", options.beta ?? 1);
     this.threshold = checkNumber("Softplus", "threshold", options.threshold ?? 20);
     if (this.beta === 0) throw new OptionError("Softplus: beta must not be 0.");

@@ -1,7 +1,6 @@
 import {
   checkChoice,
   checkNumber,
-  checkOptions,
   gelu,
   leakyRelu,
   logSoftmax,
@@ -13,6 +12,7 @@ import {
   type Tensor,
   tanh,
 } from "@nf/core";
+import { checkLayerOptions } from "../check.ts";
 import { axisOf } from "./axis.ts";
 import { Layer, type Same } from "./layer.ts";
 
@@ -63,7 +63,7 @@ export class GELU extends Layer<unknown, Same> {
 
   constructor(options: GELUOptions = {}) {
     super();
-    checkOptions("GELU", options, ["approximate"]);
+    checkLayerOptions("GELU", options, ["approximate"]);
     this.approximate = checkChoice("GELU", "approximate", options.approximate ?? "none", ["none", "tanh"]);
   }
 
@@ -88,7 +88,7 @@ export class LeakyReLU extends Layer<unknown, Same> {
 
   constructor(options: LeakyReLUOptions = {}) {
     super();
-    checkOptions("LeakyReLU", options, ["negativeSlope"]);
+    checkLayerOptions("LeakyReLU", options, ["negativeSlope"]);
     this.negativeSlope = checkNumber("LeakyReLU", "negativeSlope", options.negativeSlope ?? 0.01);
   }
 

@@ -12,7 +12,7 @@ import {
   type Spatial,
   type Tensor,
 } from "@nf/core";
-import { checkInput, checkSpatial, shapeText, show } from "../check.ts";
+import { checkInput, checkSpatial, shapeText, showList } from "../check.ts";
 import { type ChannelFeatures, Layer, type Same } from "./layer.ts";
 
 /** A size for all spatial dimensions of a result, or one for each; null keeps the input's. */
@@ -29,11 +29,11 @@ abstract class AdaptivePool<N extends 1 | 2 | 3> extends Layer<Spatial<N>, Same>
       typeof outputSize === "number" ? new Array<number>(dimensions).fill(outputSize) : outputSize;
     if (!Array.isArray(sizes) || sizes.length !== dimensions) {
       throw new OptionError(
-        `${layer}: outputSize must be a number or a list of ${dimensions}, got ${JSON.stringify(outputSize) ?? show(outputSize)}.`,
+        `${layer}: outputSize must be a number or a list of ${dimensions}, got ${showList(outputSize)}.`,
       );
     }
     for (const size of sizes) if (size !== null) checkInteger(layer, "outputSize", size, 1);
-    this.outputSize = sizes;
+    this.outputSize = [...sizes];
   }
 
   /** Checks an input, and says how large its result is. */

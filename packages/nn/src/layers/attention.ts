@@ -22,7 +22,7 @@ import {
   zeros,
 } from "@nf/core";
 import { composite } from "@nf/core/op";
-import { checkInput, flag, shapeText } from "../check.ts";
+import { checkInput, checkLayerOptions, shapeText } from "../check.ts";
 import { into, xavierUniform } from "../init.ts";
 import { Module } from "../module/module.ts";
 import type { Slot } from "../module/slots.ts";
@@ -109,7 +109,7 @@ export class MultiheadAttention extends Module {
 
   constructor(embedDim: number, numHeads: number, options: MultiheadAttentionOptions = {}) {
     super();
-    checkOptions("MultiheadAttention", options, [
+    checkLayerOptions("MultiheadAttention", options, [
       ...["dropout", "kdim", "vdim", "numKvHeads"],
       ...["bias", "generator", "dtype"],
     ]);
@@ -119,7 +119,7 @@ export class MultiheadAttention extends Module {
     checkDivides("embedDim", embedDim, "numHeads", numHeads);
     checkDivides("numHeads", numHeads, "numKvHeads", numKvHeads);
     const { dropout = 0, generator, dtype = "f32" } = options;
-    const bias = flag("MultiheadAttention", "bias", options.bias, true);
+    const { bias = true } = options;
     this.embedDim = embedDim;
     this.numHeads = numHeads;
     this.numKvHeads = numKvHeads;

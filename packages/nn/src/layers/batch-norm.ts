@@ -2,7 +2,6 @@ import {
   add,
   assign,
   batchNorm,
-  checkOptions,
   defineUpdate,
   div,
   type Expr,
@@ -17,6 +16,7 @@ import {
   zeros,
   zerosLike,
 } from "@nf/core";
+import { checkLayerOptions } from "../check.ts";
 import { RUNNING_NORM_OPTIONS, RunningNorm, type RunningNormOptions } from "./channel-norm.ts";
 
 /**
@@ -27,7 +27,7 @@ export type BatchNormLayerOptions = RunningNormOptions;
 /** What the batch normalisations share. */
 abstract class BatchNorm<In> extends RunningNorm<In> {
   constructor(layer: string, numFeatures: number, options: BatchNormLayerOptions) {
-    checkOptions(layer, options, RUNNING_NORM_OPTIONS);
+    checkLayerOptions(layer, options, RUNNING_NORM_OPTIONS);
     super(layer, numFeatures, options, true);
   }
 

@@ -2,7 +2,6 @@ import {
   type CellWeights,
   checkChoice,
   checkInteger,
-  checkOptions,
   type DType,
   type Flat,
   type Generator,
@@ -16,7 +15,7 @@ import {
   zeros,
 } from "@nf/core";
 import { composite } from "@nf/core/op";
-import { checkInput, flag, shapeText, show } from "../check.ts";
+import { checkInput, checkLayerOptions, shapeText, show } from "../check.ts";
 import { into, uniform } from "../init.ts";
 import { Module } from "../module/module.ts";
 import type { Slot } from "../module/slots.ts";
@@ -59,7 +58,7 @@ abstract class Cell<I extends number, H extends number> extends Module {
     checkInteger(layer, "inputSize", inputSize, 1);
     checkInteger(layer, "hiddenSize", hiddenSize, 1);
     const { generator, dtype = "f32" } = options;
-    const bias = flag(layer, "bias", options.bias, true);
+    const { bias = true } = options;
     this.inputSize = inputSize;
     this.hiddenSize = hiddenSize;
     const rows = gates * hiddenSize;
@@ -127,7 +126,7 @@ export class RNNCell<const I extends number = number, const H extends number = n
   readonly nonlinearity: "tanh" | "relu";
 
   constructor(inputSize: I, hiddenSize: H, options: RNNCellOptions = {}) {
-    checkOptions("RNNCell", options, [...OPTIONS, "nonlinearity"]);
+    checkLayerOptions("RNNCell", options, [...OPTIONS, "nonlinearity"]);
     super(1, inputSize, hiddenSize, options);
     this.nonlinearity = checkChoice("RNNCell", "nonlinearity", options.nonlinearity ?? "tanh", [
       "tanh",
@@ -148,7 +147,7 @@ export class RNNCell<const I extends number = number, const H extends number = n
 /** One step of long short-term memory, from `[hidden, cell]` to the next. Gates lie as input, forget, candidate, output. */
 export class LSTMCell<const I extends number = number, const H extends number = number> extends Cell<I, H> {
   constructor(inputSize: I, hiddenSize: H, options: CellOptions = {}) {
-    checkOptions("LSTMCell", options, OPTIONS);
+    checkLayerOptions("LSTMCell", options, OPTIONS);
     super(4, inputSize, hiddenSize, options);
   }
 
@@ -169,7 +168,7 @@ export class LSTMCell<const I extends number = number, const H extends number = 
 /** One step of a gated recurrent unit. Gates lie as reset, update, new; the reset gate acts after the product with the state. */
 export class GRUCell<const I extends number = number, const H extends number = number> extends Cell<I, H> {
   constructor(inputSize: I, hiddenSize: H, options: CellOptions = {}) {
-    checkOptions("GRUCell", options, OPTIONS);
+    checkLayerOptions("GRUCell", options, OPTIONS);
     super(3, inputSize, hiddenSize, options);
   }
 

@@ -8,7 +8,7 @@ import {
   type Tensor,
   zeros,
 } from "@nf/core";
-import { checkInput, flag, shapeText } from "../check.ts";
+import { checkInput, shapeText } from "../check.ts";
 import type { Module } from "../module/module.ts";
 import type { Slot } from "../module/slots.ts";
 import { fill } from "./fill.ts";
@@ -71,8 +71,8 @@ export abstract class RunningNorm<In> extends Layer<In, Same> {
     this.numFeatures = checkInteger(layer, "numFeatures", numFeatures, 1);
     this.eps = checkNumber(layer, "eps", eps, 0, Number.MAX_VALUE);
     this.momentum = momentum === null ? null : checkNumber(layer, "momentum", momentum, 0, 1);
-    this.affine = flag(layer, "affine", options.affine, standard);
-    this.trackRunningStats = flag(layer, "trackRunningStats", options.trackRunningStats, standard);
+    this.affine = options.affine ?? standard;
+    this.trackRunningStats = options.trackRunningStats ?? standard;
     this.weight = this.affine ? parameter(ones([numFeatures], { dtype })) : null;
     this.bias = this.affine ? parameter(zeros([numFeatures], { dtype })) : null;
     const tracked = this.trackRunningStats;

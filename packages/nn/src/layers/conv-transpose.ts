@@ -1,60 +1,49 @@
 import {
   type ConvTransposeOptions,
-  checkInteger,
   checkOptions,
   convTranspose1d,
   convTranspose2d,
   convTranspose3d,
-  type DType,
-  type Generator,
   OptionError,
-  parameter,
+  ShapeError,
   type Spatial,
   type Tensor,
-  zeros,
 } from "@nf/core";
-import { checkSpatial, compact, flag, type PerDimension, perDimension } from "../check.ts";
-import { Layer } from "./layer.ts";
-import { resetWeights } from "./reset.ts";
+import {
+  checkLayerOptions,
+  checkSpatial,
+  type PerDimension,
+  perDimension,
+  shapeText,
+  showList,
+} from "../check.ts";
+import { described, KernelLayer, type KernelOptions } from "./conv-base.ts";
 
 /** Options of the transposed convolution layers: those of core's functions, and how the parameters are made. */
-export interface ConvTransposeLayerOptions extends ConvTransposeOptions {
-  /** Whether to add a learned bias per output channel; default true. */
-  readonly bias?: boolean;
-  /** Where the initial values come from; default the generator that `manualSeed` seeds. */
-  readonly generator?: Generator;
-  /** dtype of the parameters; default `f32`. */
-  readonly dtype?: DType;
+export interface ConvTransposeLayerOptions extends ConvTransposeOptions, KernelOptions {}
+
+/** Options of a pass through a transposed convolution. */
+export interface OutputSizeOptions {
+  /**
+   * Spatial sizes of the result, where a stride leaves several that a convolution would make this input of; in the place of
+   * `outputPadding`.
+   */
+  readonly outputSize?: readonly number[];
 }
 
 const OPTIONS = [
-  "stride",
-  "padding",
-  "outputPadding",
-  "dilation",
-  "groups",
-  "bias",
-  "generator",
-  "dtype",
+  ...["stride", "padding", "outputPadding", "dilation", "groups"],
+  ...["bias", "generator", "dtype"],
 ] as const;
 
 /** What the transposed convolution layers share; `N` spatial dimensions. */
-export abstract class ConvTranspose<N extends 1 | 2 | 3, I extends number, O extends number> extends Layer<
-  Spatial<N, I>,
-  Spatial<N, O>
-> {
-  readonly inChannels: I;
-  readonly outChannels: O;
-  readonly kernelSize: readonly number[];
-  readonly stride: readonly number[];
+export abstract class ConvTranspose<
+  N extends 1 | 2 | 3,
+  I extends number,
+  O extends number,
+> extends KernelLayer<N, I, O> {
   readonly padding: readonly number[];
   readonly outputPadding: readonly number[];
-  readonly dilation: readonly number[];
-  readonly groups: number;
-  /** `[inChannels, outChannels / groups, …kernelSize]`. */
-  readonly weight: Tensor;
-  /** `[outChannels]`, or null without bias. */
-  readonly bias: Tensor | null;
 
   constructor(
     dimensions: N,
@@ -63,48 +52,57 @@ export abstract class ConvTranspose<N extends 1 | 2 | 3, I extends number, O ext
     kernelSize: PerDimension,
     options: ConvTransposeLayerOptions,
   ) {
-    super();
     const layer = `ConvTranspose${dimensions}d`;
-    checkOptions(layer, options, OPTIONS);
-    checkInteger(layer, "inChannels", inChannels, 1);
-    checkInteger(layer, "outChannels", outChannels, 1);
-    const { groups = 1, generator, dtype = "f32" } = options;
-    const bias = flag(layer, "bias", options.bias, true);
-    checkInteger(layer, "groups", groups, 1);
-    if (inChannels % groups !== 0 || outChannels % groups !== 0) {
-      throw new OptionError(
-        `${layer}: groups must divide inChannels and outChannels, got ${groups} groups for ${inChannels} and ${outChannels}.`,
-      );
-    }
-    this.inChannels = inChannels;
-    this.outChannels = outChannels;
-    this.kernelSize = perDimension(layer, "kernelSize", kernelSize, dimensions, 1);
-    this.stride = perDimension(layer, "stride", options.stride ?? 1, dimensions, 1);
-    this.padding = perDimension(layer, "padding", options.padding ?? 0, dimensions, 0);
-    this.outputPadding = perDimension(layer, "outputPadding", options.outputPadding ?? 0, dimensions, 0);
-    this.dilation = perDimension(layer, "dilation", options.dilation ?? 1, dimensions, 1);
-    for (const [axis, amount] of this.outputPadding.entries()) {
-      const limit = Math.max(this.stride[axis] ?? 1, this.dilation[axis] ?? 1);
+    checkLayerOptions(layer, options, OPTIONS);
+    const setting = (name: "padding" | "outputPadding" | "stride" | "dilation", least: 0 | 1) =>
+      perDimension(layer, name, options[name] ?? least, dimensions, least);
+    const [padding, outputPadding] = [setting("padding", 0), setting("outputPadding", 0)];
+    const [stride, dilation] = [setting("stride", 1), setting("dilation", 1)];
+    for (const [axis, amount] of outputPadding.entries()) {
+      const limit = Math.max(stride[axis] as number, dilation[axis] as number);
       if (amount >= limit) {
         throw new OptionError(
           `${layer}: outputPadding must be less than stride or dilation (${limit}), got ${amount}.`,
         );
       }
     }
-    this.groups = groups;
-    this.weight = parameter(zeros([inChannels, outChannels / groups, ...this.kernelSize], { dtype }));
-    this.bias = bias ? parameter(zeros([outChannels], { dtype })) : null;
-    this.resetParameters(generator);
+    super(layer, dimensions, inChannels, outChannels, kernelSize, options, true);
+    this.padding = padding;
+    this.outputPadding = outputPadding;
   }
 
-  override resetParameters(generator?: Generator): void {
-    resetWeights(this.weight, this.bias, generator);
-  }
-
-  override forward(input: Tensor<Spatial<N, I>>): Tensor<Spatial<N, O>> {
-    const { kernelSize, stride, padding, outputPadding, dilation, groups, bias } = this;
+  /** @throws ShapeError where no convolution with these settings makes the input of `outputSize`. */
+  override forward(input: Tensor<Spatial<N, I>>, options: OutputSizeOptions = {}): Tensor<Spatial<N, O>> {
+    checkOptions(`ConvTranspose${this.kernelSize.length}d`, options, ["outputSize"]);
+    const { kernelSize, stride, padding, dilation, groups, bias } = this;
     checkSpatial(this, input, kernelSize.length, this.inChannels);
+    const { outputSize } = options;
+    const outputPadding = outputSize === undefined ? this.outputPadding : this.missing(input, outputSize);
     return this.spread(input, bias ?? undefined, { stride, padding, outputPadding, dilation, groups });
+  }
+
+  /** What `outputSize` is larger by than the smallest possible result. */
+  private missing(input: Tensor, outputSize: readonly number[]): readonly number[] {
+    const { kernelSize, stride, padding, dilation } = this;
+    const least = kernelSize.map((size, axis) => {
+      const steps = Math.max(0, (input.shape[axis + 2] as number) - 1) * (stride[axis] as number);
+      return steps - 2 * (padding[axis] as number) + (dilation[axis] as number) * (size - 1) + 1;
+    });
+    const found = least.map((size, axis) => {
+      const asked = (outputSize as unknown[] | null)?.[axis];
+      return typeof asked === "number" ? asked - size : Number.NaN;
+    });
+    const fits = found.every(
+      (more, axis) => Number.isInteger(more) && more >= 0 && more < (stride[axis] as number),
+    );
+    if (!Array.isArray(outputSize) || outputSize.length !== least.length || !fits) {
+      const most = least.map((size, axis) => size + (stride[axis] as number) - 1);
+      throw new ShapeError(
+        `${this}: outputSize must lie from [${least.join(", ")}] to [${most.join(", ")}] for an input of ${shapeText(input)}, ` +
+          `got ${showList(outputSize)}.`,
+      );
+    }
+    return found;
   }
 
   /** The transposed convolution of core for this number of dimensions. */
@@ -114,20 +112,8 @@ export abstract class ConvTranspose<N extends 1 | 2 | 3, I extends number, O ext
     options: ConvTransposeOptions,
   ): Tensor<Spatial<N, O>>;
 
-  protected override describe(): string {
-    const { inChannels, outChannels, kernelSize, stride, padding, outputPadding, dilation, groups } = this;
-    const list = (name: string, values: readonly number[], standard: number): readonly string[] =>
-      values.every((value) => value === standard) ? [] : [`${name}: ${compact(values)}`];
-    const options = [
-      ...list("stride", stride, 1),
-      ...list("padding", padding, 0),
-      ...list("outputPadding", outputPadding, 0),
-      ...list("dilation", dilation, 1),
-      ...(groups === 1 ? [] : [`groups: ${groups}`]),
-      ...(this.bias === null ? ["bias: false"] : []),
-    ];
-    const tail = options.length === 0 ? "" : `, { ${options.join(", ")} }`;
-    return `${inChannels}, ${outChannels}, ${compact(kernelSize)}${tail}`;
+  protected override describePadding(): readonly string[] {
+    return [...described("padding", this.padding, 0), ...described("outputPadding", this.outputPadding, 0)];
   }
 }
 

@@ -1,51 +1,28 @@
 import {
   type ConvOptions,
   checkChoice,
-  checkInteger,
-  checkOptions,
   conv1d,
   conv2d,
   conv3d,
-  type DType,
-  type Generator,
   OptionError,
-  parameter,
   type Spatial,
   type Tensor,
-  zeros,
 } from "@nf/core";
-import { checkSpatial, compact, flag, type PerDimension, perDimension } from "../check.ts";
-import { Layer } from "./layer.ts";
-import { resetWeights } from "./reset.ts";
+import { checkLayerOptions, checkSpatial, compact, type PerDimension, perDimension } from "../check.ts";
+import { described, KernelLayer, type KernelOptions } from "./conv-base.ts";
 
 /** Options of the convolution layers: those of core's convolutions, and how the parameters are made. */
-export interface ConvLayerOptions extends ConvOptions {
-  /** Whether to add a learned bias per output channel; default true. */
-  readonly bias?: boolean;
-  /** Where the initial values come from; default the generator that `manualSeed` seeds. */
-  readonly generator?: Generator;
-  /** dtype of the parameters; default `f32`. */
-  readonly dtype?: DType;
-}
+export interface ConvLayerOptions extends ConvOptions, KernelOptions {}
 
 const OPTIONS = ["stride", "padding", "dilation", "groups", "bias", "generator", "dtype"] as const;
 
 /** What the convolution layers share; `N` spatial dimensions. */
-export abstract class Conv<N extends 1 | 2 | 3, I extends number, O extends number> extends Layer<
-  Spatial<N, I>,
-  Spatial<N, O>
+export abstract class Conv<N extends 1 | 2 | 3, I extends number, O extends number> extends KernelLayer<
+  N,
+  I,
+  O
 > {
-  readonly inChannels: I;
-  readonly outChannels: O;
-  readonly kernelSize: readonly number[];
-  readonly stride: readonly number[];
   readonly padding: readonly number[] | "same" | "valid";
-  readonly dilation: readonly number[];
-  readonly groups: number;
-  /** `[outChannels, inChannels / groups, …kernelSize]`. */
-  readonly weight: Tensor;
-  /** `[outChannels]`, or null without bias. */
-  readonly bias: Tensor | null;
 
   constructor(
     dimensions: N,
@@ -54,35 +31,11 @@ export abstract class Conv<N extends 1 | 2 | 3, I extends number, O extends numb
     kernelSize: PerDimension,
     options: ConvLayerOptions,
   ) {
-    super();
     const layer = `Conv${dimensions}d`;
-    checkOptions(layer, options, OPTIONS);
-    checkInteger(layer, "inChannels", inChannels, 1);
-    checkInteger(layer, "outChannels", outChannels, 1);
-    const { stride = 1, padding = 0, dilation = 1, groups = 1, generator, dtype = "f32" } = options;
-    const bias = flag(layer, "bias", options.bias, true);
-    checkInteger(layer, "groups", groups, 1);
-    if (inChannels % groups !== 0 || outChannels % groups !== 0) {
-      throw new OptionError(
-        `${layer}: groups must divide inChannels and outChannels, got ${groups} groups for ${inChannels} and ${outChannels}.`,
-      );
-    }
-    this.inChannels = inChannels;
-    this.outChannels = outChannels;
-    this.kernelSize = perDimension(layer, "kernelSize", kernelSize, dimensions, 1);
-    this.stride = perDimension(layer, "stride", stride, dimensions, 1);
-    checkPadding(layer, padding, this.stride);
-    this.padding =
-      typeof padding === "string" ? padding : perDimension(layer, "padding", padding, dimensions, 0);
-    this.dilation = perDimension(layer, "dilation", dilation, dimensions, 1);
-    this.groups = groups;
-    this.weight = parameter(zeros([outChannels, inChannels / groups, ...this.kernelSize], { dtype }));
-    this.bias = bias ? parameter(zeros([outChannels], { dtype })) : null;
-    this.resetParameters(generator);
-  }
-
-  override resetParameters(generator?: Generator): void {
-    resetWeights(this.weight, this.bias, generator);
+    checkLayerOptions(layer, options, OPTIONS);
+    const padding = checkPadding(layer, dimensions, options);
+    super(layer, dimensions, inChannels, outChannels, kernelSize, options, false);
+    this.padding = padding;
   }
 
   override forward(input: Tensor<Spatial<N, I>>): Tensor<Spatial<N, O>> {
@@ -98,29 +51,24 @@ export abstract class Conv<N extends 1 | 2 | 3, I extends number, O extends numb
     options: ConvolveOptions,
   ): Tensor<Spatial<N, O>>;
 
-  protected override describe(): string {
-    const { inChannels, outChannels, kernelSize, stride, padding, dilation, groups, bias } = this;
-    const options = [
-      ...(stride.some((step) => step !== 1) ? [`stride: ${compact(stride)}`] : []),
-      ...(typeof padding === "string" ? [`padding: "${padding}"`] : []),
-      ...(typeof padding !== "string" && padding.some((width) => width !== 0)
-        ? [`padding: ${compact(padding)}`]
-        : []),
-      ...(dilation.some((step) => step !== 1) ? [`dilation: ${compact(dilation)}`] : []),
-      ...(groups === 1 ? [] : [`groups: ${groups}`]),
-      ...(bias === null ? ["bias: false"] : []),
-    ];
-    const tail = options.length === 0 ? "" : `, { ${options.join(", ")} }`;
-    return `${inChannels}, ${outChannels}, ${compact(kernelSize)}${tail}`;
+  protected override describePadding(): readonly string[] {
+    const { padding } = this;
+    return typeof padding === "string" ? [`padding: "${padding}"`] : described("padding", padding, 0);
   }
 }
 
-function checkPadding(layer: string, padding: ConvOptions["padding"], stride: readonly number[]): void {
-  if (typeof padding !== "string") return;
+/** Padding as a layer has it, which with `same` goes with a stride of 1. */
+function checkPadding(
+  layer: string,
+  dimensions: number,
+  { padding = 0, stride = 1 }: ConvLayerOptions,
+): readonly number[] | "same" | "valid" {
+  if (typeof padding !== "string") return perDimension(layer, "padding", padding, dimensions, 0);
   checkChoice(layer, "padding", padding, ["same", "valid"]);
-  if (padding === "same" && stride.some((step) => step !== 1)) {
-    throw new OptionError(`${layer}: padding "same" needs stride 1, got ${compact(stride)}.`);
-  }
+  const steps = perDimension(layer, "stride", stride, dimensions, 1);
+  if (padding === "same" && steps.some((step) => step !== 1))
+    throw new OptionError(`${layer}: padding "same" needs stride 1, got ${compact(steps)}.`);
+  return padding;
 }
 
 /** The settings of a layer, one number for each spatial dimension. */

@@ -1,5 +1,4 @@
 import {
-  checkOptions,
   dropout,
   dropout1d,
   dropout2d,
@@ -9,7 +8,7 @@ import {
   type Spatial,
   type Tensor,
 } from "@nf/core";
-import { checkSpatial, show } from "../check.ts";
+import { checkLayerOptions, checkSpatial, show } from "../check.ts";
 import { Layer, type Same } from "./layer.ts";
 
 /** Options of {@link Dropout} and its forms for channels. */
@@ -26,7 +25,7 @@ abstract class Dropping<In> extends Layer<In, Same> {
 
   constructor(layer: string, p: number, options: DropoutOptions) {
     super();
-    checkOptions(layer, options, ["generator"]);
+    checkLayerOptions(layer, options, ["generator"]);
     if (typeof p !== "number" || !(p >= 0 && p <= 1))
       throw new OptionError(`${layer}: p is a probability from 0 to 1, got ${show(p)}.`);
     this.p = p;

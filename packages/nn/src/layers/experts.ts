@@ -2,7 +2,6 @@ import {
   add,
   cast,
   checkInteger,
-  checkOptions,
   type DType,
   div,
   einsum,
@@ -24,7 +23,7 @@ import {
   zeros,
 } from "@nf/core";
 import { composite } from "@nf/core/op";
-import { checkInput, shapeText } from "../check.ts";
+import { checkInput, checkLayerOptions, shapeText } from "../check.ts";
 import { into, uniform } from "../init.ts";
 import { Module } from "../module/module.ts";
 import { activationOf, type FeedForwardActivation } from "./feed-forward.ts";
@@ -88,7 +87,7 @@ export class MixtureOfExperts extends Module {
     super();
     if (options === undefined || options === null)
       throw new OptionError("MixtureOfExperts: count is missing. Pass it, as in { count: 4 }.");
-    checkOptions("MixtureOfExperts", options, ["count", "topK", "activation", "generator", "dtype"]);
+    checkLayerOptions("MixtureOfExperts", options, ["count", "topK", "activation", "generator", "dtype"]);
     const {
       count,
       topK = Math.min(2, options.count),

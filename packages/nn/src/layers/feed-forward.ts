@@ -1,7 +1,6 @@
 import {
   checkChoice,
   checkInteger,
-  checkOptions,
   type DType,
   type Flat,
   type Generator,
@@ -11,6 +10,7 @@ import {
   silu,
   type Tensor,
 } from "@nf/core";
+import { checkLayerOptions } from "../check.ts";
 import type { Module } from "../module/module.ts";
 import type { Slot } from "../module/slots.ts";
 import { Dropout } from "./dropout.ts";
@@ -62,7 +62,7 @@ export class FeedForward<const F extends number = number> extends Layer<Flat<F>,
 
   constructor(dModel: F, dimFeedforward: number, options: FeedForwardOptions = {}) {
     super();
-    checkOptions("FeedForward", options, ["activation", "dropout", "bias", "generator", "dtype"]);
+    checkLayerOptions("FeedForward", options, ["activation", "dropout", "bias", "generator", "dtype"]);
     checkInteger("FeedForward", "dModel", dModel, 1);
     checkInteger("FeedForward", "dimFeedforward", dimFeedforward, 1);
     const { activation = "relu", dropout = 0, ...linear } = options;
@@ -99,7 +99,7 @@ export class SwiGLU<const F extends number = number> extends Layer<Flat<F>, Flat
 
   constructor(dModel: F, dimFeedforward: number, options: SwiGLUOptions = {}) {
     super();
-    checkOptions("SwiGLU", options, ["bias", "generator", "dtype"]);
+    checkLayerOptions("SwiGLU", options, ["bias", "generator", "dtype"]);
     checkInteger("SwiGLU", "dModel", dModel, 1);
     checkInteger("SwiGLU", "dimFeedforward", dimFeedforward, 1);
     const linear = { ...options, bias: options.bias ?? false };

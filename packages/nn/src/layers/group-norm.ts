@@ -1,7 +1,6 @@
 import {
   checkInteger,
   checkNumber,
-  checkOptions,
   type DType,
   type Flat,
   groupNorm,
@@ -13,7 +12,7 @@ import {
   type Tensor,
   zeros,
 } from "@nf/core";
-import { checkInput, flag, shapeText } from "../check.ts";
+import { checkInput, checkLayerOptions, shapeText } from "../check.ts";
 import { fill } from "./fill.ts";
 import { Layer, type Same } from "./layer.ts";
 
@@ -43,7 +42,7 @@ export class GroupNorm<const C extends number = number> extends Layer<Spatial<nu
   /** @throws OptionError where the groups do not divide the channels. */
   constructor(numGroups: number, numChannels: C, options: GroupNormLayerOptions = {}) {
     super();
-    checkOptions("GroupNorm", options, ["eps", "affine", "dtype"]);
+    checkLayerOptions("GroupNorm", options, ["eps", "affine", "dtype"]);
     const { eps = 1e-5, dtype = "f32" } = options;
     checkInteger("GroupNorm", "numGroups", numGroups, 1);
     checkInteger("GroupNorm", "numChannels", numChannels, 1);
@@ -55,7 +54,7 @@ export class GroupNorm<const C extends number = number> extends Layer<Spatial<nu
     this.numGroups = numGroups;
     this.numChannels = numChannels;
     this.eps = checkNumber("GroupNorm", "eps", eps, 0, Number.MAX_VALUE);
-    const affine = flag("GroupNorm", "affine", options.affine, true);
+    const { affine = true } = options;
     this.weight = affine ? parameter(ones([numChannels], { dtype })) : null;
     this.bias = affine ? parameter(zeros([numChannels], { dtype })) : null;
   }

@@ -2,7 +2,6 @@ import {
   add,
   assign,
   batchNorm,
-  checkOptions,
   instanceNorm,
   mean,
   mul,
@@ -13,7 +12,7 @@ import {
   type Tensor,
   zeros,
 } from "@nf/core";
-import { shapeText } from "../check.ts";
+import { checkLayerOptions, shapeText } from "../check.ts";
 import {
   RUNNING_NORM_OPTIONS,
   RunningNorm,
@@ -30,7 +29,7 @@ export type InstanceNormOptions = RunningNormOptions;
 /** What the instance normalisations share. */
 abstract class InstanceNorm<N extends 1 | 2 | 3, C extends number> extends RunningNorm<Spatial<N, C>> {
   constructor(layer: string, numFeatures: C, options: InstanceNormOptions) {
-    checkOptions(layer, options, RUNNING_NORM_OPTIONS);
+    checkLayerOptions(layer, options, RUNNING_NORM_OPTIONS);
     super(layer, numFeatures, options, false);
   }
 

@@ -1,14 +1,5 @@
-import {
-  checkNumber,
-  checkOptions,
-  type DType,
-  layerNorm,
-  ones,
-  parameter,
-  type Tensor,
-  zeros,
-} from "@nf/core";
-import { checkInput } from "../check.ts";
+import { checkNumber, type DType, layerNorm, ones, parameter, type Tensor, zeros } from "@nf/core";
+import { checkInput, checkLayerOptions } from "../check.ts";
 import { fill } from "./fill.ts";
 import { Layer, type Same } from "./layer.ts";
 import { checkShape } from "./normalized-shape.ts";
@@ -40,7 +31,7 @@ export class LayerNorm extends Layer<unknown, Same> {
 
   constructor(normalizedShape: number | readonly number[], options: LayerNormOptions = {}) {
     super();
-    checkOptions("LayerNorm", options, ["eps", "elementwiseAffine", "bias", "dtype"]);
+    checkLayerOptions("LayerNorm", options, ["eps", "elementwiseAffine", "bias", "dtype"]);
     const { eps = 1e-5, elementwiseAffine = true, bias = true, dtype = "f32" } = options;
     const shape = checkShape("LayerNorm", normalizedShape);
     this.normalizedShape = shape;

@@ -1,6 +1,5 @@
 import {
   checkInteger,
-  checkOptions,
   type DType,
   type Flat,
   type Generator,
@@ -10,7 +9,7 @@ import {
   type Tensor,
   zeros,
 } from "@nf/core";
-import { checkInput, flag, shapeText } from "../check.ts";
+import { checkInput, checkLayerOptions, shapeText } from "../check.ts";
 import { Layer } from "./layer.ts";
 import { resetWeights } from "./reset.ts";
 
@@ -41,11 +40,11 @@ export class Linear<const I extends number = number, const O extends number = nu
 
   constructor(inFeatures: I, outFeatures: O, options: LinearOptions = {}) {
     super();
-    checkOptions("Linear", options, ["bias", "generator", "dtype"]);
+    checkLayerOptions("Linear", options, ["bias", "generator", "dtype"]);
     checkInteger("Linear", "inFeatures", inFeatures, 1);
     checkInteger("Linear", "outFeatures", outFeatures, 1);
     const { generator, dtype = "f32" } = options;
-    const bias = flag("Linear", "bias", options.bias, true);
+    const { bias = true } = options;
     this.inFeatures = inFeatures;
     this.outFeatures = outFeatures;
     this.weight = parameter(zeros([outFeatures, inFeatures], { dtype }));

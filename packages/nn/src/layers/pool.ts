@@ -3,7 +3,6 @@ import {
   avgPool1d,
   avgPool2d,
   avgPool3d,
-  checkOptions,
   type MaxPoolOptions,
   maxPool1d,
   maxPool2d,
@@ -11,7 +10,7 @@ import {
   type Spatial,
   type Tensor,
 } from "@nf/core";
-import { checkSpatial, compact, type PerDimension, perDimension } from "../check.ts";
+import { checkLayerOptions, checkSpatial, compact, type PerDimension, perDimension } from "../check.ts";
 import { Layer, type Same } from "./layer.ts";
 
 /** Options of max pooling layers. */
@@ -58,7 +57,7 @@ export class MaxPool1d extends Pool<1> {
   readonly dilation: readonly number[];
 
   constructor(kernelSize: PerDimension, options: MaxPoolLayerOptions = {}) {
-    checkOptions("MaxPool1d", options, MAX_OPTIONS);
+    checkLayerOptions("MaxPool1d", options, MAX_OPTIONS);
     super("MaxPool1d", 1, kernelSize, options);
     this.dilation = perDimension("MaxPool1d", "dilation", options.dilation ?? 1, 1, 1);
   }
@@ -75,7 +74,7 @@ export class MaxPool2d extends Pool<2> {
   readonly dilation: readonly number[];
 
   constructor(kernelSize: PerDimension, options: MaxPoolLayerOptions = {}) {
-    checkOptions("MaxPool2d", options, MAX_OPTIONS);
+    checkLayerOptions("MaxPool2d", options, MAX_OPTIONS);
     super("MaxPool2d", 2, kernelSize, options);
     this.dilation = perDimension("MaxPool2d", "dilation", options.dilation ?? 1, 2, 1);
   }
@@ -92,7 +91,7 @@ export class MaxPool3d extends Pool<3> {
   readonly dilation: readonly number[];
 
   constructor(kernelSize: PerDimension, options: MaxPoolLayerOptions = {}) {
-    checkOptions("MaxPool3d", options, MAX_OPTIONS);
+    checkLayerOptions("MaxPool3d", options, MAX_OPTIONS);
     super("MaxPool3d", 3, kernelSize, options);
     this.dilation = perDimension("MaxPool3d", "dilation", options.dilation ?? 1, 3, 1);
   }
@@ -109,7 +108,7 @@ export class AvgPool1d extends Pool<1> {
   readonly countIncludePad: boolean;
 
   constructor(kernelSize: PerDimension, options: AvgPoolLayerOptions = {}) {
-    checkOptions("AvgPool1d", options, AVG_OPTIONS);
+    checkLayerOptions("AvgPool1d", options, AVG_OPTIONS);
     super("AvgPool1d", 1, kernelSize, options);
     this.countIncludePad = options.countIncludePad ?? true;
   }
@@ -126,7 +125,7 @@ export class AvgPool2d extends Pool<2> {
   readonly countIncludePad: boolean;
 
   constructor(kernelSize: PerDimension, options: AvgPoolLayerOptions = {}) {
-    checkOptions("AvgPool2d", options, AVG_OPTIONS);
+    checkLayerOptions("AvgPool2d", options, AVG_OPTIONS);
     super("AvgPool2d", 2, kernelSize, options);
     this.countIncludePad = options.countIncludePad ?? true;
   }
@@ -143,7 +142,7 @@ export class AvgPool3d extends Pool<3> {
   readonly countIncludePad: boolean;
 
   constructor(kernelSize: PerDimension, options: AvgPoolLayerOptions = {}) {
-    checkOptions("AvgPool3d", options, AVG_OPTIONS);
+    checkLayerOptions("AvgPool3d", options, AVG_OPTIONS);
     super("AvgPool3d", 3, kernelSize, options);
     this.countIncludePad = options.countIncludePad ?? true;
   }

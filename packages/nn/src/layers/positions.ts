@@ -2,7 +2,6 @@ import {
   add,
   checkInteger,
   checkNumber,
-  checkOptions,
   type DType,
   fromData,
   type Generator,
@@ -17,7 +16,7 @@ import {
   zeros,
 } from "@nf/core";
 import { composite } from "@nf/core/op";
-import { checkInput, shapeText } from "../check.ts";
+import { checkInput, checkLayerOptions, shapeText } from "../check.ts";
 import { into, normal } from "../init.ts";
 import { Module } from "../module/module.ts";
 import { Dropout } from "./dropout.ts";
@@ -56,7 +55,7 @@ export class SinusoidalPositions extends Module {
 
   constructor(maxPositions: number, dModel: number, options: SinusoidalPositionsOptions = {}) {
     super();
-    checkOptions("SinusoidalPositions", options, ["dropout", "generator"]);
+    checkLayerOptions("SinusoidalPositions", options, ["dropout", "generator"]);
     checkInteger("SinusoidalPositions", "maxPositions", maxPositions, 1);
     checkInteger("SinusoidalPositions", "dModel", dModel, 1);
     const { dropout = 0, generator } = options;
@@ -111,7 +110,7 @@ export class LearnedPositions extends Module {
 
   constructor(maxPositions: number, dModel: number, options: LearnedPositionsOptions = {}) {
     super();
-    checkOptions("LearnedPositions", options, ["std", "generator", "dtype"]);
+    checkLayerOptions("LearnedPositions", options, ["std", "generator", "dtype"]);
     checkInteger("LearnedPositions", "maxPositions", maxPositions, 1);
     checkInteger("LearnedPositions", "dModel", dModel, 1);
     const { std = 0.02, generator, dtype = "f32" } = options;
@@ -161,7 +160,7 @@ export class RoPE extends Module {
 
   constructor(headDim: number, maxPositions: number, options: RoPEOptions = {}) {
     super();
-    checkOptions("RoPE", options, ["base", "scaling", "interleaved"]);
+    checkLayerOptions("RoPE", options, ["base", "scaling", "interleaved"]);
     checkInteger("RoPE", "maxPositions", maxPositions, 1);
     this.headDim = headDim;
     this.interleaved = options.interleaved ?? false;

@@ -31,7 +31,7 @@ import { into, uniform } from "../init.ts";
 import { Module } from "../module/module.ts";
 import type { Slot } from "../module/slots.ts";
 import { FORMS, type FormName } from "../recurrent/forms.ts";
-import { recurrence } from "../recurrent/sequence.ts";
+import { projectedRecurrence, recurrence } from "../recurrent/sequence.ts";
 
 /** Options of the recurrent layers. */
 export interface RecurrentOptions {
@@ -49,6 +49,15 @@ export interface RecurrentOptions {
   readonly generator?: Generator;
   /** dtype of the parameters; default `f32`. */
   readonly dtype?: DType;
+}
+
+/** Options of {@link LSTM}. */
+export interface LSTMOptions extends RecurrentOptions {
+  /**
+   * Features that the hidden state is projected to after each step, less than `hiddenSize`; default 0, which is without. Results and
+   * hidden states have so many, cells `hiddenSize`. Steps are ordinary operations then, not one.
+   */
+  readonly projSize?: number;
 }
 
 /** Options of {@link RNN}. */
@@ -84,26 +93,33 @@ type States = readonly Tensor[];
 export abstract class Recurrent<I extends number, H extends number> extends Module {
   readonly inputSize: I;
   readonly hiddenSize: H;
+  /** Features of the projected hidden state, or 0 without. */
+  readonly projSize: number;
   readonly numLayers: number;
   readonly batchFirst: boolean;
   readonly dropout: number;
   readonly bidirectional: boolean;
   readonly generator: Generator | undefined;
-  /** By PyTorch's names: of each layer and direction `weight_ih` `[gates * hiddenSize, in]`, `weight_hh`, `bias_ih`, `bias_hh`. */
+  /**
+   * By PyTorch's names: of each layer and direction `weight_ih` `[gates * hiddenSize, in]`, `weight_hh`, `bias_ih`, `bias_hh`, and with
+   * `projSize` `weight_hr` `[projSize, hiddenSize]`.
+   */
   readonly weights: Readonly<Record<string, Tensor>>;
   protected readonly form: FormName;
 
-  constructor(form: FormName, inputSize: I, hiddenSize: H, options: RecurrentOptions) {
+  constructor(form: FormName, inputSize: I, hiddenSize: H, options: LSTMOptions) {
     super();
     const layer = new.target.name;
     checkInteger(layer, "inputSize", inputSize, 1);
     checkInteger(layer, "hiddenSize", hiddenSize, 1);
     const { numLayers = 1, bias = true, batchFirst = false, bidirectional = false } = options;
-    const { dropout: share = 0, generator, dtype = "f32" } = options;
+    const { dropout: share = 0, projSize = 0, generator, dtype = "f32" } = options;
     checkInteger(layer, "numLayers", numLayers, 1);
-    for (const [name, value] of Object.entries({ bias, batchFirst, bidirectional })) {
-      if (typeof value !== "boolean")
-        throw new OptionError(`${layer}: ${name} must be true or false, got ${show(value)}.`);
+    checkInteger(layer, "projSize", projSize, 0);
+    if (projSize >= hiddenSize && projSize > 0) {
+      throw new OptionError(
+        `${layer}: projSize must be less than hiddenSize (${hiddenSize}), or 0 for none, got ${projSize}.`,
+      );
     }
     checkNumber(layer, "dropout", share, 0, 1);
     if (share > 0 && numLayers === 1)
@@ -113,6 +129,7 @@ export abstract class Recurrent<I extends number, H extends number> extends Modu
     this.form = form;
     this.inputSize = inputSize;
     this.hiddenSize = hiddenSize;
+    this.projSize = projSize;
     this.numLayers = numLayers;
     this.batchFirst = batchFirst;
     this.dropout = share;
@@ -122,11 +139,12 @@ export abstract class Recurrent<I extends number, H extends number> extends Modu
     const made: Record<string, Tensor> = {};
     for (let place = 0; place < numLayers * this.directions; place++) {
       const suffix = this.suffix(place);
-      const inputs = place < this.directions ? inputSize : hiddenSize * this.directions;
+      const inputs = place < this.directions ? inputSize : this.stateSize * this.directions;
       made[`weight_ih${suffix}`] = parameter(zeros([rows, inputs], { dtype }));
-      made[`weight_hh${suffix}`] = parameter(zeros([rows, hiddenSize], { dtype }));
-      if (!bias) continue;
-      for (const name of ["bias_ih", "bias_hh"]) made[name + suffix] = parameter(zeros([rows], { dtype }));
+      made[`weight_hh${suffix}`] = parameter(zeros([rows, this.stateSize], { dtype }));
+      for (const name of bias ? ["bias_ih", "bias_hh"] : [])
+        made[name + suffix] = parameter(zeros([rows], { dtype }));
+      if (projSize > 0) made[`weight_hr${suffix}`] = parameter(zeros([projSize, hiddenSize], { dtype }));
     }
     this.weights = made;
     this.resetParameters(generator);
@@ -144,8 +162,9 @@ export abstract class Recurrent<I extends number, H extends number> extends Modu
   }
 
   protected override describe(): string {
-    const { inputSize, hiddenSize, numLayers, batchFirst, bidirectional } = this;
+    const { inputSize, hiddenSize, projSize, numLayers, batchFirst, bidirectional } = this;
     const options = [
+      ...(projSize > 0 ? [`projSize: ${projSize}`] : []),
       ...(numLayers > 1 ? [`numLayers: ${numLayers}`] : []),
       ...("bias_ih_l0" in this.weights ? [] : ["bias: false"]),
       ...(batchFirst ? ["batchFirst: true"] : []),
@@ -155,7 +174,7 @@ export abstract class Recurrent<I extends number, H extends number> extends Modu
     return `${inputSize}, ${hiddenSize}${options.length === 0 ? "" : `, { ${options.join(", ")} }`}`;
   }
 
-  /** Runs all layers. Final states are `[numLayers * directions, batch, hiddenSize]`, without the batch as the input. */
+  /** Runs all layers. Final states are `[numLayers * directions, batch, …]`, without the batch as the input. */
   protected run(
     input: Tensor,
     states: States | undefined,
@@ -210,6 +229,11 @@ export abstract class Recurrent<I extends number, H extends number> extends Modu
     return { output: this.batchFirst ? permute(layerInput, [1, 0, 2]) : layerInput, final };
   }
 
+  /** Features of a hidden state. */
+  private get stateSize(): number {
+    return this.projSize > 0 ? this.projSize : this.hiddenSize;
+  }
+
   private get directions(): number {
     return this.bidirectional ? 2 : 1;
   }
@@ -240,7 +264,11 @@ export abstract class Recurrent<I extends number, H extends number> extends Modu
     const product = matmul(reshape(x, [steps * batch, features]), transpose(weightInput));
     const projected = reshape(product, [steps, batch, rows]);
     const inputs = { projected, weight, hidden, cell, bias: this.bias(place, x.dtype), live };
-    return recurrence(this.form, inputs, place % this.directions === 1);
+    const reverse = place % this.directions === 1;
+    const projection = this.weight("weight_hr", place, x.dtype);
+    return projection === undefined
+      ? recurrence(this.form, inputs, reverse)
+      : projectedRecurrence(this.form, inputs, projection, reverse);
   }
 
   /** Both biases as the recurrence takes them. */
@@ -279,19 +307,22 @@ export abstract class Recurrent<I extends number, H extends number> extends Modu
   ): States {
     const places = this.numLayers * this.directions;
     const { dtype, backend } = this.weight("weight_hh", 0) as Tensor;
-    const shape = [places, batch, this.hiddenSize];
+    const shapes = [this.stateSize, this.hiddenSize].slice(0, count).map((size) => [places, batch, size]);
     if (states === undefined) {
-      const zero = zeros(shape, { dtype, backend });
-      return Array.from({ length: count }, () => zero);
+      const zero = zeros(shapes[0] as number[], { dtype, backend });
+      return shapes.map((shape, i) =>
+        i === 0 || this.projSize === 0 ? zero : zeros(shape, { dtype, backend }),
+      );
     }
     if (!Array.isArray(states) || states.length !== count) {
       throw new ShapeError(
         `${this}: expected the states ${count === 1 ? "hidden" : "[hidden, cell]"}, got ${show(states)}.`,
       );
     }
-    return states.map((state: Tensor) => {
+    return states.map((state: Tensor, i) => {
       checkInput(this, state);
-      const wanted = unbatched ? [places, this.hiddenSize] : shape;
+      const [, , size] = shapes[i] as [number, number, number];
+      const wanted = unbatched ? [places, size] : [places, batch, size];
       if (state.rank !== wanted.length || wanted.some((size, axis) => state.shape[axis] !== size)) {
         throw new ShapeError(
           `${this}: states must be [${wanted.join(", ")}] for an input of ${shapeText(x)} as [steps, batch, features], got ${shapeText(state)}.`,

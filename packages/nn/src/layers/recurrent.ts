@@ -1,6 +1,8 @@
-import { checkChoice, checkOptions, type Flat, type Tensor } from "@nf/core";
+import { checkChoice, type Flat, type Tensor } from "@nf/core";
+import { checkLayerOptions } from "../check.ts";
 
 import {
+  type LSTMOptions,
   OPTIONS,
   Recurrent,
   type RecurrentOptions,
@@ -15,7 +17,7 @@ import {
  */
 export class RNN<const I extends number = number, const H extends number = number> extends Recurrent<I, H> {
   constructor(inputSize: I, hiddenSize: H, options: RNNOptions = {}) {
-    checkOptions("RNN", options, [...OPTIONS, "nonlinearity"]);
+    checkLayerOptions("RNN", options, [...OPTIONS, "nonlinearity"]);
     const { nonlinearity = "tanh" } = options;
     checkChoice("RNN", "nonlinearity", nonlinearity, ["tanh", "relu"]);
     super(nonlinearity === "tanh" ? "rnn" : "relu", inputSize, hiddenSize, options);
@@ -35,8 +37,8 @@ export class RNN<const I extends number = number, const H extends number = numbe
 /**
  * Long short-term memory, by layers. Input `[steps, batch, inputSize]` (or `batchFirst`, or without the batch), results
  * `[output, [hidden, cell]]`: the states of the last layer, `[steps, batch, directions * hiddenSize]`, and the final ones of all,
- * `[numLayers * directions, batch, hiddenSize]`. Gates lie in the weights as input, forget, candidate, output. Hochreiter and
- * Schmidhuber 1997.
+ * `[numLayers * directions, batch, hiddenSize]`; with `projSize`, results and hidden states have that size. Gates lie in the weights as
+ * input, forget, candidate, output. Hochreiter and Schmidhuber 1997.
  *
  * @example
  * ```ts no-run
@@ -49,8 +51,8 @@ export class RNN<const I extends number = number, const H extends number = numbe
  * ```
  */
 export class LSTM<const I extends number = number, const H extends number = number> extends Recurrent<I, H> {
-  constructor(inputSize: I, hiddenSize: H, options: RecurrentOptions = {}) {
-    checkOptions("LSTM", options, OPTIONS);
+  constructor(inputSize: I, hiddenSize: H, options: LSTMOptions = {}) {
+    checkLayerOptions("LSTM", options, [...OPTIONS, "projSize"]);
     super("lstm", inputSize, hiddenSize, options);
   }
 
@@ -71,7 +73,7 @@ export class LSTM<const I extends number = number, const H extends number = numb
  */
 export class GRU<const I extends number = number, const H extends number = number> extends Recurrent<I, H> {
   constructor(inputSize: I, hiddenSize: H, options: RecurrentOptions = {}) {
-    checkOptions("GRU", options, OPTIONS);
+    checkLayerOptions("GRU", options, OPTIONS);
     super("gru", inputSize, hiddenSize, options);
   }
 

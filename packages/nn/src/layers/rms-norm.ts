@@ -1,5 +1,5 @@
-import { checkNumber, checkOptions, type DType, ones, parameter, rmsNorm, type Tensor } from "@nf/core";
-import { checkInput, flag } from "../check.ts";
+import { checkNumber, type DType, ones, parameter, rmsNorm, type Tensor } from "@nf/core";
+import { checkInput, checkLayerOptions } from "../check.ts";
 import { fill } from "./fill.ts";
 import { Layer, type Same } from "./layer.ts";
 import { checkShape } from "./normalized-shape.ts";
@@ -28,12 +28,12 @@ export class RMSNorm extends Layer<unknown, Same> {
 
   constructor(normalizedShape: number | readonly number[], options: RMSNormOptions = {}) {
     super();
-    checkOptions("RMSNorm", options, ["eps", "elementwiseAffine", "dtype"]);
+    checkLayerOptions("RMSNorm", options, ["eps", "elementwiseAffine", "dtype"]);
     const { eps = null, dtype = "f32" } = options;
     const shape = checkShape("RMSNorm", normalizedShape);
     this.normalizedShape = shape;
     this.eps = eps === null ? null : checkNumber("RMSNorm", "eps", eps, 0, Number.MAX_VALUE);
-    const affine = flag("RMSNorm", "elementwiseAffine", options.elementwiseAffine, true);
+    const { elementwiseAffine: affine = true } = options;
     this.weight = affine ? parameter(ones(shape, { dtype })) : null;
   }
 

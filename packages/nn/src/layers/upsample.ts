@@ -1,7 +1,6 @@
 import {
   checkChoice,
   checkInteger,
-  checkOptions,
   OptionError,
   ShapeError,
   type Spatial,
@@ -9,7 +8,7 @@ import {
   type UpsampleOptions,
   upsample,
 } from "@nf/core";
-import { checkInput, compact, shapeText, show } from "../check.ts";
+import { checkInput, checkLayerOptions, compact, shapeText, show } from "../check.ts";
 import { Layer, type Same } from "./layer.ts";
 
 /** Spatial dimensions of what a mode takes; nearest takes any number. */
@@ -36,7 +35,7 @@ export class Upsample extends Layer<Spatial<number>, Same> {
   /** @throws OptionError for both a size and a scale or neither, and for `alignCorners` with `nearest`. */
   constructor(options: UpsampleOptions) {
     super();
-    checkOptions("Upsample", options ?? null, ["size", "scaleFactor", "mode", "alignCorners"]);
+    checkLayerOptions("Upsample", options ?? null, ["size", "scaleFactor", "mode", "alignCorners"]);
     const { size, scaleFactor, mode = "nearest", alignCorners } = options;
     if ((size === undefined) === (scaleFactor === undefined))
       throw new OptionError("Upsample: give either size or scaleFactor.");

@@ -13,6 +13,7 @@ import {
   type Tensor,
   transpose,
   unsqueeze,
+  where,
 } from "@nf/core";
 import {
   apply,
@@ -23,6 +24,7 @@ import {
   NO_PARAMS,
   type Op,
 } from "@nf/core/op";
+import { rowsOf } from "../rows.ts";
 import { BACK, backList } from "./backward.ts";
 import { FORMS, type FormName, stepProgram } from "./forms.ts";
 import { forwardSteps } from "./forward.ts";
@@ -164,35 +166,73 @@ const STEP_OPS: Readonly<Record<FormName, Op<MapAttributes>>> = {
   gru: /* @__PURE__ */ mapOp("gru"),
 };
 
-/** The same from ordinary operations. */
-function decomposed(inputs: readonly Tensor[], attributes: SequenceAttributes): readonly Tensor[] {
+/**
+ * A recurrence whose hidden state goes through a product after each step, `[projected, hidden]`: as ordinary operations. Sak et al. 2014,
+ * arXiv:1402.1128.
+ */
+export function projectedRecurrence(
+  form: FormName,
+  inputs: SequenceInputs,
+  projection: Tensor,
+  reverse: boolean,
+): SequenceResult {
+  const list = [...listed(inputs), projection];
+  const [bias, masked] = [inputs.bias !== undefined, inputs.live !== undefined];
+  return composite(list, () => {
+    const attributes = { form, reverse, training: false, bias, masked };
+    const [states, hidden, cell] = decomposed(listed(inputs), attributes, projection) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    return { states, hidden, cell: FORMS[form].cell ? cell : undefined };
+  });
+}
+
+/** The same from ordinary operations; with a projection, of the widths that {@link projectedRecurrence} has. */
+function decomposed(
+  inputs: readonly Tensor[],
+  attributes: SequenceAttributes,
+  projection?: Tensor,
+): readonly Tensor[] {
   const { form: name, reverse } = attributes;
   const form = FORMS[name];
   const { projected, weight, hidden, cell, bias, live } = named(inputs, attributes);
   const { dtype } = projected;
-  const program = stepProgram(variantOf({ ...attributes, training: false }, dtype));
-  const width = hidden.shape[1] as number;
+  // The program cannot keep a state of another width than it computes: a projected one is kept here.
+  const masked = attributes.masked && projection === undefined;
+  const program = stepProgram(variantOf({ ...attributes, masked, training: false }, dtype));
+  const width = (projected.shape[2] as number) / form.gates;
   const gates = (x: Tensor): readonly Tensor[] =>
     Array.from({ length: form.gates }, (_, gate) => slice(x, null, [gate * width, (gate + 1) * width]));
   const product = transpose(weight);
+  const arriving = rowsOf(projected);
   const after: Tensor[] = [];
   let [state, inner] = [hidden, cell];
   for (const step of stepsOf(projected.shape[0] as number, reverse)) {
     const operands = [
-      ...gates(slice(projected, step)),
+      ...gates(arriving[step] as Tensor),
       ...gates(matmul(state, product)),
-      ...(form.direct || live !== undefined ? [state] : []),
+      ...(form.direct || masked ? [state] : []),
       ...(inner === undefined ? [] : [inner]),
       ...(bias === undefined ? [] : split(bias, width)),
-      ...(live === undefined ? [] : [unsqueeze(slice(live, step), 1)]),
+      ...(masked ? [unsqueeze(slice(live as Tensor, step), 1)] : []),
     ];
     const results = apply(STEP_OPS[name], operands, {
       program,
       params: NO_PARAMS,
       dtypes: form.cell ? [dtype, dtype] : [dtype],
     });
-    state = results[0] as Tensor;
-    inner = results[1];
+    const next = results[0] as Tensor;
+    if (projection === undefined) {
+      state = next;
+      inner = results[1];
+    } else {
+      const kept = (value: Tensor, before: Tensor): Tensor =>
+        live === undefined ? value : where(unsqueeze(slice(live, step), 1), value, before);
+      state = kept(matmul(next, transpose(projection)), state);
+      inner = inner && kept(results[1] as Tensor, inner);
+    }
     after.push(state);
   }
   const states = stack(reverse ? after.reverse() : after);

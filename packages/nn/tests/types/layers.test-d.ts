@@ -24,12 +24,14 @@ import {
   MaxPool3d,
   type Mismatch,
   PixelShuffle,
+  ReflectionPad2d,
   ReLU,
   Residual,
   RMSNorm,
   sequential,
   Unflatten,
   Upsample,
+  ZeroPad1d,
 } from "../../src/index.ts";
 import type { Chain, Demand, LayerLike } from "../../src/layers/layer.ts";
 
@@ -214,6 +216,20 @@ sequential(new Linear(8, 4), new Dropout2d());
 // @ts-expect-error
 sequential(new Linear(8, 4), new Embedding(10, 4));
 expectType<Says<[Linear<8, 4>, Embedding], "layer 1 takes Tokens, but the layer before it gives Flat<4>">>();
+// Rows of an embedding are features.
+const embedded = sequential(new Embedding(10, 8), new Linear(8, 4));
+expectType<Equal<ReturnType<typeof embedded.forward>, Tensor<Flat<4>>>>();
+// @ts-expect-error as many as it has
+sequential(new Embedding(10, 8), new Linear(16, 4));
+// @ts-expect-error which a convolution does not take
+sequential(new Embedding(10, 8), new Conv1d(8, 4, 3));
+// Padding keeps channels, and is for its number of dimensions.
+const padded = sequential(new Conv2d(3, 6, 3), new ReflectionPad2d(1), new Conv2d(6, 4, 3));
+expectType<Equal<ReturnType<typeof padded.forward>, Tensor<Spatial<2, 4>>>>();
+// @ts-expect-error
+sequential(new Conv2d(3, 6, 3), new ZeroPad1d(1));
+// @ts-expect-error
+sequential(new Conv2d(3, 6, 3), new ReflectionPad2d(1), new Conv2d(8, 4, 3));
 // 29. Tensors of the wrong kind.
 // @ts-expect-error
 new BatchNorm2d(3).forward(signal);
