@@ -2,6 +2,7 @@ import { DataError } from "./errors.ts";
 import {
   asNdArray,
   checkFits,
+  isFloating,
   isTypedArray,
   kindOf,
   NdArray,
@@ -102,6 +103,87 @@ function stackArrays(first: NdArray, items: readonly unknown[], path: string): N
     values.set(array.data, index * size);
   });
   return new NdArray(values, [items.length, ...first.shape]);
+}
+
+/** A part of a batch, and where its rows stand in the whole. */
+export interface BatchPart {
+  readonly batch: unknown;
+  readonly places: readonly number[];
+}
+
+/**
+ * Refuses a part of a batch that has another number of rows than items were asked for.
+ * @throws DataError
+ */
+export function checkRows(batch: unknown, count: number, path = ""): void {
+  const rows = batch instanceof NdArray ? batch.shape[0] : isStrings(batch) ? batch.length : count;
+  if (rows !== count) {
+    const got = rows === undefined ? "one value for all of them" : `${rows} rows`;
+    throw new DataError(
+      `concatDatasets: getBatch of one dataset was asked for ${count} items, and batch${path} has ${got}. Give one row for each item.`,
+    );
+  }
+  if (batch instanceof NdArray || isStrings(batch)) return;
+  if (isArray(batch))
+    for (const [position, one] of batch.entries()) checkRows(one, count, `${path}[${position}]`);
+  else if (isRecord(batch))
+    for (const [key, one] of Object.entries(batch)) checkRows(one, count, `${path}.${key}`);
+}
+
+/**
+ * One batch of parts that were stacked apart from each other, each row at its place. {@link checkRows} has seen each part.
+ * @throws DataError if they differ in form or shape.
+ */
+export function interleave(parts: readonly BatchPart[], count: number, path = ""): unknown {
+  const [first, ...others] = parts.map(({ batch }) => batch);
+  const wrong = others.find((other) => formOf(other) !== formOf(first));
+  if (wrong !== undefined) {
+    throw new DataError(
+      `concatDatasets: batch${path} of one dataset is ${formOf(wrong)}, that of the first is ${formOf(first)}. All items have one form.`,
+    );
+  }
+  const inside = (key: string | number, name: string): unknown =>
+    interleave(
+      parts.map(({ batch, places }) => ({ batch: Reflect.get(batch as object, key), places })),
+      count,
+      path + name,
+    );
+  if (first instanceof NdArray) {
+    const rowShape = first.shape.slice(1);
+    const size = rowShape.reduce((product, length) => product * length, 1);
+    const values = tensorStorage(first.data, size * count);
+    for (const { batch, places } of parts) {
+      const { data } = batch as NdArray;
+      if (data instanceof Uint32Array) checkFits(data);
+      for (const [row, place] of places.entries())
+        values.set(data.subarray(row * size, (row + 1) * size), place * size);
+    }
+    return new NdArray(values, [count, ...rowShape]);
+  }
+  if (isStrings(first)) {
+    const whole = new Array<string>(count);
+    for (const { batch, places } of parts)
+      for (const [row, place] of places.entries()) whole[place] = (batch as readonly string[])[row] as string;
+    return whole;
+  }
+  if (isArray(first)) return first.map((_, position) => inside(position, `[${position}]`));
+  if (isRecord(first))
+    return Object.fromEntries(Object.keys(first).map((key) => [key, inside(key, `.${key}`)]));
+  throw new DataError(
+    `concatDatasets: batch${path} is ${kindOf(first)}; getBatch gives NdArrays, lists of strings, and arrays or objects of them.`,
+  );
+}
+
+/** Strings of a batch, one a row: an array of anything else is a form of its own. */
+function isStrings(value: unknown): value is readonly string[] {
+  return isArray(value) && value.length > 0 && value.every((one) => typeof one === "string");
+}
+
+/** What parts of a batch must have in common, in words. */
+function formOf(value: unknown): string {
+  if (value instanceof NdArray)
+    return `${isFloating(value.data) ? "floats" : "integers"} with rows of [${value.shape.slice(1).join(", ")}]`;
+  return isStrings(value) ? "strings" : describe(value);
 }
 
 function refuseForm(first: unknown, item: unknown, index: number, path: string): never {

@@ -1,5 +1,5 @@
 import { IndexError, OptionError, type Tensor } from "@nf/core";
-import type { Collated } from "./collate.ts";
+import { type Collated, checkRows, interleave } from "./collate.ts";
 import { DataError } from "./errors.ts";
 import {
   asNdArray,
@@ -143,7 +143,7 @@ export function subset<Item>(dataset: Dataset<Item>, indices: ArrayLike<number>)
   return { ...result, getBatch: (batch, epoch) => getBatch.call(dataset, batch.map(original), epoch) };
 }
 
-/** The items of several datasets, one after the other. */
+/** The items of several datasets, one after the other; batches come from their own `getBatch` where all of them have one. */
 export function concatDatasets<Item>(datasets: readonly Dataset<Item>[]): Dataset<Item> {
   if (!Array.isArray(datasets)) {
     throw new OptionError(
@@ -152,16 +152,40 @@ export function concatDatasets<Item>(datasets: readonly Dataset<Item>[]): Datase
   }
   for (const dataset of datasets) requireDataset("concatDatasets", dataset);
   const length = datasets.reduce((sum, dataset) => sum + dataset.length, 0);
-  return {
+  const placeOf = (index: number): readonly [dataset: number, position: number] => {
+    checkIndex("concatDatasets", index, length);
+    let position = index;
+    for (const [number, dataset] of datasets.entries()) {
+      if (position < dataset.length) return [number, position];
+      position -= dataset.length;
+    }
+    throw new IndexError(`concatDatasets: a dataset became shorter; item ${index} is gone.`);
+  };
+  const result: Dataset<Item> = {
     length,
     get: (index, epoch) => {
-      checkIndex("concatDatasets", index, length);
-      let position = index;
-      for (const dataset of datasets) {
-        if (position < dataset.length) return dataset.get(position, epoch);
-        position -= dataset.length;
-      }
-      throw new IndexError(`concatDatasets: a dataset became shorter; item ${index} is gone.`);
+      const [number, position] = placeOf(index);
+      return (datasets[number] as Dataset<Item>).get(position, epoch);
+    },
+  };
+  if (datasets.length === 0 || datasets.some(({ getBatch }) => getBatch === undefined)) return result;
+  return {
+    ...result,
+    async getBatch(indices, epoch) {
+      const found = indices.map(placeOf);
+      const parts = datasets.map(async (dataset, number) => {
+        const places = found.flatMap(([one], place) => (one === number ? [place] : []));
+        if (places.length === 0) return [];
+        const positions = places.map((place) => (found[place] as readonly [number, number])[1]);
+        const batch: unknown = await dataset.getBatch?.(positions, epoch);
+        checkRows(batch, places.length);
+        return [{ batch, places }];
+      });
+      const [first, ...more] = (await Promise.all(parts)).flat();
+      if (first === undefined) throw new DataError("concatDatasets: there are no items to stack.");
+      return (
+        more.length === 0 ? first.batch : interleave([first, ...more], indices.length)
+      ) as Collated<Item>;
     },
   };
 }

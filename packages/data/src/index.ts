@@ -12,6 +12,7 @@ export {
 export { DataError, DownloadError } from "./errors.ts";
 export type { FileCollection, RemoteFile } from "./files/collection.ts";
 export { type CitationGraph, readCora } from "./graphs/cora.ts";
+export { CORA, type PlanetoidFiles, readPlanetoid } from "./graphs/planetoid.ts";
 export { type ReadIdxOptions, readIdx } from "./idx.ts";
 export {
   augment,
@@ -26,6 +27,7 @@ export {
   randomHorizontalFlip,
   randomRotate,
   randomShift,
+  randomVerticalFlip,
 } from "./images/augment.ts";
 export { CIFAR10, CIFAR10_CLASSES, readCifar10, readCifar10Archive } from "./images/cifar10.ts";
 export { FASHION_MNIST, type ImageCollection, MNIST } from "./images/collections.ts";

@@ -13,6 +13,7 @@ import {
   randomHorizontalFlip,
   randomRotate,
   randomShift,
+  randomVerticalFlip,
 } from "../src/index.ts";
 
 const picture = (channels: number, height: number, width: number): NdArray =>
@@ -111,6 +112,17 @@ describe("randomHorizontalFlip", () => {
   });
 });
 
+describe("randomVerticalFlip", () => {
+  it("mirrors top and bottom, in all channels or not at all", () => {
+    const image = picture(2, 3, 2);
+    expect([...run(randomVerticalFlip({ probability: 1 }), image).data]).toEqual([
+      5, 6, 3, 4, 1, 2, 11, 12, 9, 10, 7, 8,
+    ]);
+    expect(run(randomVerticalFlip({ probability: 0 }), image)).toBe(image);
+    expect(image.data[0]).toBe(1);
+  });
+});
+
 describe("randomRotate", () => {
   it("leaves the picture as it is at no angle, and its middle at any", () => {
     const image = picture(2, 5, 5);
@@ -205,7 +217,7 @@ describe("augment", () => {
 
 it("transforms refuse options they do not know and images of another rank", () => {
   const wrong: object = { pixel: 3 };
-  for (const make of [randomShift, randomRotate, randomHorizontalFlip])
+  for (const make of [randomShift, randomRotate, randomHorizontalFlip, randomVerticalFlip])
     expect(() => make(wrong)).toThrow(option);
   expect(() => randomCrop(wrong as { size: number })).toThrow(option);
   expect(() => randomShift({ pixels: -1 })).toThrow(option);

@@ -150,6 +150,69 @@ describe("views of datasets", () => {
     expect(() => both.get(5)).toThrow(code("NF_INDEX"));
   });
 
+  it("concatDatasets stacks batches as its parts do, each row at its place", async () => {
+    const part = (start: number, length: number) => {
+      const x = Float32Array.from({ length: 2 * length }, (_, i) => 10 * start + i);
+      const rows = new ArrayDataset({
+        x: new NdArray(x, [length, 2]),
+        y: Int32Array.from({ length }, (_, i) => start + i),
+      });
+      const dataset: Dataset<{ pair: [{ x: NdArray }, NdArray]; text: string }> = {
+        length,
+        get: () => expect.unreachable("a batch was asked for item by item"),
+        getBatch: (indices) => {
+          const { x: values, y } = rows.getBatch(indices);
+          return { pair: [{ x: values }, y], text: indices.map((index) => `${start + index}`) };
+        },
+      };
+      return dataset;
+    };
+    const both = concatDatasets([part(0, 2), part(50, 0), part(2, 3)]);
+    expect(await both.getBatch?.([3, 0, 4, 1, 3])).toEqual({
+      pair: [
+        { x: new NdArray(Float32Array.of(22, 23, 0, 1, 24, 25, 2, 3, 22, 23), [5, 2]) },
+        new NdArray(Int32Array.of(3, 0, 4, 1, 3), [5]),
+      ],
+      text: ["3", "0", "4", "1", "3"],
+    });
+    expect(await both.getBatch?.([2])).toMatchObject({ text: ["2"] });
+    await expect(both.getBatch?.([5])).rejects.toEqual(code("NF_INDEX"));
+    await expect(both.getBatch?.([])).rejects.toEqual(code("NF_DATA"));
+    const arrays = (x: Float32Array | Int32Array, shape: number[]) =>
+      new ArrayDataset({ x: new NdArray<Float32Array | Int32Array>(x, shape) });
+    const flat = arrays(Float32Array.of(1, 2), [2]);
+    for (const other of [arrays(Int32Array.of(1), [1]), arrays(Float32Array.of(1, 2), [1, 2])])
+      await expect(concatDatasets([flat, other]).getBatch?.([0, 2])).rejects.toThrow(
+        /batch\.x of one dataset is .*first is floats with rows of \[\]/,
+      );
+    expect(concatDatasets([flat, { length: 1, get: () => flat.get(0) }]).getBatch).toBeUndefined();
+  });
+
+  it("concatDatasets refuses a batch that has not one row for each item, whichever parts it comes from", async () => {
+    const other = (batch: unknown): Dataset<unknown> => ({
+      length: 2,
+      get: () => expect.unreachable("a batch was asked for item by item"),
+      getBatch: () => batch as never,
+    });
+    const x = (...shape: number[]) => ({
+      x: new NdArray(new Float32Array(shape.reduce((a, b) => a * b, 1)), shape),
+    });
+    const one = other(x(1, 3));
+    for (const [batch, message] of [
+      [x(1, 3), /asked for 2 items, and batch\.x has 1 rows/],
+      [x(3, 3), /asked for 2 items, and batch\.x has 3 rows/],
+      [x(), /batch\.x has one value for all of them/],
+      [{ x: [["one"]] }, /batch\.x\[0\] has 1 rows/],
+    ] as const) {
+      const both = concatDatasets([other(batch), one]);
+      for (const draw of [
+        [0, 1],
+        [0, 2, 1],
+      ])
+        await expect(both.getBatch?.(draw)).rejects.toThrow(message);
+    }
+  });
+
   it("randomSplit loses and repeats nothing, for counts and fractions", async () => {
     await fc.assert(
       fc.asyncProperty(

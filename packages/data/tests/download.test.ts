@@ -18,7 +18,7 @@ beforeEach(async () => {
   server = await startServer();
   folder = await mkdtemp(join(tmpdir(), "nf-download-"));
   file = join(folder, "deep", "data.bin");
-  options = { file, sha256 };
+  options = { file, sha256, onProgress: server.onProgress };
 });
 
 afterEach(async () => {
@@ -77,7 +77,7 @@ describe("download", () => {
 
   it("goes on where a connection was cut", async () => {
     server.on("/data.bin", (request, response, visit) => {
-      (visit < 3 ? cutAfter(body, 100_000) : whole(body))(request, response, visit);
+      (visit < 3 ? cutAfter(server, body, 100_000) : whole(body))(request, response, visit);
     });
     await get();
     await expectWhole();
@@ -96,7 +96,7 @@ describe("download", () => {
 
   it("starts over at a server without ranges", async () => {
     server.on("/data.bin", (request, response, visit) => {
-      if (visit === 1) cutAfter(body, 120_000)(request, response, visit);
+      if (visit === 1) cutAfter(server, body, 120_000)(request, response, visit);
       else response.writeHead(200, { "content-length": body.length }).end(body);
     });
     await get();
@@ -106,7 +106,7 @@ describe("download", () => {
 
   it("does not append an answer of another range", async () => {
     server.on("/data.bin", (request, response, visit) => {
-      if (visit === 1) cutAfter(body, 120_000)(request, response, visit);
+      if (visit === 1) cutAfter(server, body, 120_000)(request, response, visit);
       else if (visit === 2)
         response.writeHead(206, { "content-range": "bytes 7-99/300000" }).end(body.subarray(7, 100));
       else whole(body)(request, response, visit);

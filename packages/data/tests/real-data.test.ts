@@ -3,7 +3,14 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { multi30kCollection, SST2 } from "../src/index.ts";
+import {
+  CORA,
+  multi30kCollection,
+  type PlanetoidFiles,
+  readCora,
+  readPlanetoid,
+  SST2,
+} from "../src/index.ts";
 import { cifar10, cora, imdb, multi30k, sst2, tinyShakespeare } from "../src/node/index.ts";
 
 const folder = process.env["NF_DATA_DIR"] ?? "";
@@ -97,5 +104,21 @@ describe.skipIf(!present("cora/cora.json.gz"))("Cora", () => {
     for (const node of graph.train) counts[graph.labels.data[node] as number]++;
     expect(counts).toEqual(new Array(7).fill(20));
     expect([...graph.edges.data.subarray(0, 2)]).toEqual([0, 633]);
+  });
+
+  const published = Object.values(CORA.files).every(({ name }) => present(`cora/${name}`));
+  it.skipIf(!published)("is the same from Planetoid's files and from JSON", async () => {
+    const read = (name: string): Promise<Buffer> => readFile(join(folder, "cora", name));
+    const parts = Object.entries(CORA.files).map(async ([part, { name, bytes, sha256 }]) => {
+      const contents = await read(name);
+      expect([contents.length, createHash("sha256").update(contents).digest("hex")]).toEqual([bytes, sha256]);
+      return [part, contents];
+    });
+    const files = Object.fromEntries(await Promise.all(parts)) as PlanetoidFiles<Uint8Array>;
+    const { features, ...rest } = readPlanetoid(files, "Cora");
+    const { features: expected, ...others } = await readCora(await read("cora.json.gz"), "Cora");
+    expect(rest).toEqual(others);
+    expect(features.shape).toEqual(expected.shape);
+    expect(Buffer.from(features.data.buffer).equals(Buffer.from(expected.data.buffer))).toBe(true);
   });
 });

@@ -13,6 +13,10 @@ export type Handler = (request: IncomingMessage, response: ServerResponse, visit
 export interface TestServer {
   readonly url: string;
   readonly seen: Seen[];
+  /** What a download says of its progress, so that {@link cutAfter} knows what has arrived. */
+  readonly onProgress: (progress: { readonly received: number }) => void;
+  /** Bytes that the last download has, as far as it said so. */
+  received: number;
   on(path: string, handler: Handler): void;
   close(): Promise<void>;
 }
@@ -28,9 +32,13 @@ export async function startServer(): Promise<TestServer> {
     else handler(request, response, seen.filter((one) => one.path === path).length);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
+  const own: TestServer = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     seen,
+    received: 0,
+    onProgress: ({ received }) => {
+      own.received = received;
+    },
     on: (path, handler) => handlers.set(path, handler),
     close: () =>
       new Promise((resolve) => {
@@ -38,6 +46,7 @@ export async function startServer(): Promise<TestServer> {
         server.close(() => resolve());
       }),
   };
+  return own;
 }
 
 /** Serves the file as a good server does, ranges included. */
@@ -58,14 +67,21 @@ export function whole(body: Uint8Array): Handler {
   };
 }
 
-/** Promises the whole rest of the file, sends `count` bytes of it and cuts the connection. */
-export function cutAfter(body: Uint8Array, count: number): Handler {
+/** Promises the whole rest of the file, sends `count` bytes of it and cuts the connection once they have arrived. */
+export function cutAfter(server: TestServer, body: Uint8Array, count: number): Handler {
   return (request, response) => {
     const start = rangeStart(request) ?? 0;
     const headers: Record<string, string | number> = { "content-length": body.length - start };
     if (start > 0) headers["content-range"] = `bytes ${start}-${body.length - 1}/${body.length}`;
     response.writeHead(start > 0 ? 206 : 200, headers);
-    response.write(body.subarray(start, start + count), () => setTimeout(() => response.destroy(), 20));
+    server.received = 0;
+    response.write(body.subarray(start, start + count));
+    const waiting = setInterval(() => {
+      if (server.received < start + count) return;
+      clearInterval(waiting);
+      response.destroy();
+    }, 5);
+    response.on("close", () => clearInterval(waiting));
   };
 }
 

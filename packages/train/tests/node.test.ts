@@ -228,6 +228,8 @@ describe("curves", () => {
     for (const part of ["Points", "Accuracy (% of points)", ">validation<", "Step"])
       expect(svg).toContain(part);
     expect(readFileSync(join(folder, "curves.png")).subarray(1, 4).toString()).toBe("PNG");
+    await train([curves(join(folder, "named"), { validation: "test set" })]);
+    expect(readFileSync(join(folder, "named.svg"), "utf8")).toContain(">test set<");
     const none = train([curves(join(folder, "none"), { share: "f1" })]);
     await expect(none).rejects.toThrow('no figure "f1", only loss, accuracy');
   });

@@ -108,7 +108,7 @@ export function randomCrop(options: RandomCropOptions): ImageTransform {
   };
 }
 
-/** Options of {@link randomHorizontalFlip}. */
+/** Options of {@link randomHorizontalFlip} and {@link randomVerticalFlip}. */
 export interface RandomFlipOptions {
   /** How often images are mirrored, 0 to 1. Default 0.5. */
   probability?: number;
@@ -116,14 +116,35 @@ export interface RandomFlipOptions {
 
 /** Mirrors left and right. */
 export function randomHorizontalFlip(options: RandomFlipOptions = {}): ImageTransform {
-  checkOptions("randomHorizontalFlip", options, ["probability"]);
+  return flip("randomHorizontalFlip", options, (data, [channels, height, width]) => {
+    for (let row = 0; row < channels * height; row++) data.subarray(row * width, (row + 1) * width).reverse();
+  });
+}
+
+/** Mirrors top and bottom. */
+export function randomVerticalFlip(options: RandomFlipOptions = {}): ImageTransform {
+  return flip("randomVerticalFlip", options, (data, [channels, height, width]) => {
+    const rows = data.slice();
+    for (let row = 0; row < channels * height; row++) {
+      const from = row - (row % height) + (height - 1 - (row % height));
+      data.set(rows.subarray(from * width, (from + 1) * width), row * width);
+    }
+  });
+}
+
+function flip(
+  name: string,
+  options: RandomFlipOptions,
+  mirror: (data: NdArray["data"], sizes: ReturnType<typeof sizesOf>) => void,
+): ImageTransform {
+  checkOptions(name, options, ["probability"]);
   const { probability = 0.5 } = options;
-  checkNumber("randomHorizontalFlip", "probability", probability, 0, 1);
+  checkNumber(name, "probability", probability, 0, 1);
   return (image, random) => {
-    const [channels, height, width] = sizesOf("randomHorizontalFlip", image);
+    const sizes = sizesOf(name, image);
     if (uniform(random) >= probability) return image;
     const data = image.data.slice();
-    for (let row = 0; row < channels * height; row++) data.subarray(row * width, (row + 1) * width).reverse();
+    mirror(data, sizes);
     return new NdArray(data, image.shape);
   };
 }

@@ -82,8 +82,31 @@ interface Panel {
 /** Points of a training curve, at most. */
 const MAX_POINTS = 240;
 
-/** Values of test points are written out while there is room for them. */
+/** Values of test points are written out while there are few of them. */
 const MAX_LABELS = 12;
+
+/** Pixels of a character of a written value: of a digit, in a wide font such as DejaVu Sans, where `100.0 %` takes 54. */
+const CHARACTER_WIDTH = 8;
+
+/** Sides of a panel, where its axes stand. */
+const SIDES = { left: 52, right: 34 };
+
+/** Points whose values do not stand over each other; the last one always. */
+function withLabels(
+  points: readonly Point[],
+  pixels: number,
+  valueLabel: Panel["valueLabel"],
+): readonly Point[] {
+  if (points.length > MAX_LABELS) return [];
+  // Each stands around the middle of its point.
+  const half = ({ y }: Point): number => (valueLabel(y).length * CHARACTER_WIDTH) / 2;
+  const chosen: Point[] = [];
+  for (const point of points.toReversed()) {
+    const last = chosen.at(-1);
+    if (last === undefined || (last.x - point.x) * pixels >= half(last) + half(point)) chosen.push(point);
+  }
+  return chosen;
+}
 
 /** Whole epochs, at most a dozen of them; or half a dozen round numbers of steps. */
 function xTicks(x: CurveWords["x"], epochs: number): number[] {
@@ -98,13 +121,13 @@ function panelSvg(left: number, panel: Panel): string {
   const { document } = parseHTML("<!doctype html><html><body></body></html>");
   const ticks = xTicks(panel.x, panel.epochs);
   const chosen = panel.ticks === undefined ? {} : { ticks: panel.ticks };
-  const fewTests = panel.tests.length <= MAX_LABELS;
+  const width = panel.width ?? PANEL.width;
   const svg: SvgElement = Plot.plot({
     document,
-    width: panel.width ?? PANEL.width,
+    width,
     height: PANEL.height,
-    marginLeft: 52,
-    marginRight: 34,
+    marginLeft: SIDES.left,
+    marginRight: SIDES.right,
     marginTop: 36,
     marginBottom: 46,
     style: { fontFamily: FONT, fontSize: "12px", color: INK, background: "none" },
@@ -126,16 +149,19 @@ function panelSvg(left: number, panel: Panel): string {
       Plot.lineY(panel.smoothed, { x: "x", y: "y", stroke: BLUE, strokeWidth: 2, clip: true }),
       Plot.lineY(panel.tests, { x: "x", y: "y", stroke: ORANGE, strokeWidth: 1.5, strokeDasharray: "4 3" }),
       Plot.dot(panel.tests, { x: "x", y: "y", fill: ORANGE, stroke: "#ffffff", strokeWidth: 1.5, r: 5 }),
-      Plot.text(fewTests ? panel.tests : [], {
-        x: "x",
-        y: "y",
-        text: (point: Point) => panel.valueLabel(point.y),
-        dy: panel.labelOffset,
-        fill: "#9a3412",
-        stroke: "#ffffff",
-        strokeWidth: 4,
-        fontWeight: 600,
-      }),
+      Plot.text(
+        withLabels(panel.tests, (width - SIDES.left - SIDES.right) / panel.epochs, panel.valueLabel),
+        {
+          x: "x",
+          y: "y",
+          text: (point: Point) => panel.valueLabel(point.y),
+          dy: panel.labelOffset,
+          fill: "#9a3412",
+          stroke: "#ffffff",
+          strokeWidth: 4,
+          fontWeight: 600,
+        },
+      ),
     ],
   });
   // Its own style sheet makes the height automatic, which a nested drawing must not be.
@@ -245,7 +271,7 @@ export function curvesSvg(data: CurvesData): string {
           epochs,
           label: `Accuracy (% of ${words.items})`,
           y: accuracyScale(accuracy.smoothed, accuracy.tests),
-          valueLabel: (value) => `${value.toFixed(2)} %`,
+          valueLabel: (value) => `${value.toFixed(1)} %`,
           labelOffset: 18,
         }),
   );

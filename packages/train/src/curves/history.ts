@@ -14,6 +14,8 @@ export interface CurvesOptions {
   readonly share?: string;
   /** What the share is of; default `items`. */
   readonly items?: string;
+  /** What the legend calls the data that is evaluated on; default `validation`. */
+  readonly validation?: string;
 }
 
 /** A read of the figures. */
@@ -36,13 +38,14 @@ export function historySvg(
 ): string {
   checkOptions("curves", options, OPTIONS);
   const { title = "Training", subtitle = "", share = "accuracy", items = "items" } = options;
+  const { validation: tests = "validation" } = options;
   const alone = options.share === undefined && !reads.some(({ figures }) => Object.hasOwn(figures, share));
   const point = (step: number, figures: Readonly<Record<string, number>>): CurveStep => {
     const accuracy = Object.hasOwn(figures, share) ? figures[share] : undefined;
     if (accuracy === undefined && !alone) checkShare(share, Object.keys(figures));
     return { step, loss: figures["loss"] ?? Number.NaN, accuracy: accuracy ?? Number.NaN };
   };
-  const words: CurveWords = { x: "Step", items, tests: "validation" };
+  const words: CurveWords = { x: "Step", items, tests };
   return curvesSvg({
     title,
     subtitle,
@@ -56,7 +59,7 @@ export function historySvg(
   });
 }
 
-const OPTIONS = ["title", "subtitle", "share", "items"];
+const OPTIONS = ["title", "subtitle", "share", "items", "validation"];
 
 function checkShare(share: string, names: readonly string[]): void {
   if (!names.includes(share))
