@@ -1,6 +1,6 @@
 // The unsafe Rust under AddressSanitizer: the crates' own tests, then kernels, calls and queues from Node, which say what
 // they were given and compare what comes out. Prints one line for each, `skipped` with the reason where the machine lacks
-// something. Compiles everything anew: for the nightly run.
+// something. Compiles everything anew: for the nightly run. Names of parts (`crates`, `calls`, …) run these alone.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -90,8 +90,8 @@ function runtime() {
   return path?.startsWith("/") === true && existsSync(path) ? path : undefined;
 }
 
-/** The module in Node. */
-function module({ cargo, target, env }) {
+/** The module in Node, under some of the tests. */
+function module({ cargo, target, env }, names) {
   const library = runtime();
   if (library === undefined) {
     console.log("in Node: skipped, there is no libasan.so (it comes with gcc on Linux)");
@@ -121,7 +121,7 @@ Module._resolveFilename = function (request, ...rest) {
   );
   const require = createRequire(join(root, "package.json"));
   const vitest = join(dirname(require.resolve("vitest/package.json")), "vitest.mjs");
-  const tests = TESTS.map((name) => `packages/backend-native/tests/${name}.test.ts`);
+  const tests = names.map((name) => `packages/backend-native/tests/${name}.test.ts`);
   const run = ["run", ...tests, "--testTimeout=600000", "--maxWorkers=1", "--reporter=dot"];
   const nodeEnv = {
     ...process.env,
@@ -140,8 +140,24 @@ Module._resolveFilename = function (request, ...rest) {
   return true;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+function sanitize(names) {
+  const all = ["crates", ...TESTS];
+  const unknown = names.find((name) => !all.includes(name));
+  if (unknown !== undefined) {
+    console.error(`sanitize: there is no part ${unknown}; there are ${all.join(", ")}.`);
+    return false;
+  }
   const tools = toolchain();
-  if (tools.reason !== undefined) console.log(`AddressSanitizer: skipped, ${tools.reason}`);
-  else process.exitCode = crates(tools) && module(tools) ? 0 : 1;
+  if (tools.reason !== undefined) {
+    console.log(`AddressSanitizer: skipped, ${tools.reason}`);
+    return true;
+  }
+  const wanted = names.length === 0 ? all : all.filter((name) => names.includes(name));
+  const tests = wanted.filter((name) => name !== "crates");
+  if (wanted.includes("crates") && !crates(tools)) return false;
+  return tests.length === 0 || module(tools, tests);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  process.exitCode = sanitize(process.argv.slice(2)) ? 0 : 1;
 }

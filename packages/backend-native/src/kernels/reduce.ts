@@ -2,10 +2,10 @@ import { type ArgReduceCall, DTYPE_NAMES, type ReduceCall, type ReduceKind } fro
 import type { KernelEntry } from "../context.ts";
 import { codeOf, KERNEL } from "./numbers.ts";
 
-/** Numbers of `Kind` in reduce.rs. */
+/** Numbers of `Kind` in reduce/total.rs. */
 const KINDS: Readonly<Record<ReduceKind, number>> = { sum: 0, prod: 1, max: 2, min: 3, any: 4, all: 5 };
 
-/** The `reduce` kernel (reduce.rs). */
+/** The `reduce` kernel (reduce/mod.rs). */
 export const reduce: KernelEntry<ReduceCall> = {
   dtypes: DTYPE_NAMES,
   run: (engine, call) => {

@@ -1,6 +1,7 @@
 //! attention: softmax(scale q kᵀ + mask) v without the whole score matrix: blocks of queries meet the keys they may see.
 
 use crate::attention_blocks::{self, BLOCK};
+use crate::attention_step;
 use crate::attention_tiles::{self, is_tiled, Gradients};
 use crate::call::{Call, Error};
 use crate::dense::Dense;
@@ -180,7 +181,7 @@ pub struct Job {
     pub k: Operand,
     pub v: Operand,
     mask: Option<Operand>,
-    batch: usize,
+    pub batch: usize,
     pub heads: usize,
     /// Heads that share a key.
     pub shared: usize,
@@ -233,7 +234,7 @@ impl Job {
         }
     }
 
-    fn work(&self) -> f64 {
+    pub fn work(&self) -> f64 {
         (self.batch * self.heads * self.queries) as f64 * self.keys as f64 * (self.width as f64 * 0.04 + 1.0)
     }
 }
@@ -254,6 +255,11 @@ pub unsafe fn attention(call: &Call) -> Result<(), Error> {
     let to = Operand::target(&call.outputs[0], call.inputs)?;
     let sums = Dense::target(&call.outputs[1], true)?;
     let sums_at = Shared::new(sums.data.cast::<f32>());
+    if attention_step::is_step(&job, &to) {
+        attention_step::forward(&job, &to, sums_at, threads)?;
+        to.store(&call.outputs[0], threads)?;
+        return sums.store(&call.outputs[1], threads);
+    }
     // Queries of a head stay together where heads are enough: what is made of its keys serves them all.
     let tiled = is_tiled(&job);
     let together = if tiled && job.batch * job.heads >= 32 { job.queries } else { BLOCK };

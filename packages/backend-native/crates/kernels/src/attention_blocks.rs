@@ -1,7 +1,6 @@
 //! Attention by blocks of queries, whose products go through `gemm`: for what `attention_tiles.rs` does not take.
 
 use crate::attention::{again_row, grad_row, softmax_row, Job, Operand};
-use crate::attention_step::{dots, mix, FEW};
 use crate::attention_tiles::Gradients;
 use crate::product::{multiply, Factor};
 
@@ -41,16 +40,6 @@ pub unsafe fn forward(
     }
     let (q, kv) = (job.q.rows(batch, head, query), head / job.shared);
     let (k, v) = (job.k.rows(batch, kv, 0), job.v.rows(batch, kv, 0));
-    if count <= FEW && [q, k, v, out].iter().all(|rows| rows.column == 1) {
-        for i in 0..count {
-            let visible = job.visible(query + i);
-            let (mask, step) = job.mask_row(batch, head, query + i);
-            dots(q.data.offset(i as isize * q.row), k.data, k.row, visible, job.width, p);
-            *sums.add(i) = softmax_row(p, visible, visible, job.scale, mask, step);
-            mix(p, v.data, v.row, visible, job.width, out.data.offset(i as isize * out.row));
-        }
-        return;
-    }
     multiply([count, seen, job.width], q, transposed(k), block(p, seen), false);
     for i in 0..count {
         let (mask, step) = job.mask_row(batch, head, query + i);

@@ -3,7 +3,7 @@
 //! `conv_grad.rs`).
 
 use crate::call::{Call, Error};
-use crate::{conv_direct, conv_grad, conv_shift, conv_turn, conv_weights};
+use crate::{conv_depth, conv_direct, conv_grad, conv_shift, conv_turn, conv_weights};
 use crate::dense::Dense;
 use crate::memory::Scratch;
 use crate::product::{multiply, Factor};
@@ -231,6 +231,7 @@ pub unsafe fn conv(call: &Call) -> Result<(), Error> {
             None => input_gradient(&sizes, a_data, b_data, c_data, threads)?,
         },
         _ if conv_weights::is_laned(&sizes) => conv_weights::weight_gradient(&sizes, a_data, b_data, c_data, threads)?,
+        _ if conv_depth::is_depthwise(&sizes) => conv_depth::weight_gradient(&sizes, a_data, b_data, c_data, threads)?,
         _ if direct => conv_grad::weight_gradient(&sizes, a_data, b_data, c_data, threads)?,
         _ => weight_gradient(&sizes, a_data, b_data, c_data, threads)?,
     }

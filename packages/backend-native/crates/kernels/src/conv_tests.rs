@@ -96,6 +96,13 @@ fn all_ways_give_the_plain_sums() {
     compare(&Case { batch: 1, outs: 16, input: [9, 21], kernel: [3, 4], padding: [0, 3], ..plain });
     compare(&Case { batch: 9, input: [10, 23], kernel: [3, 3], stride: [2, 1], dilation: [1, 2], ..plain });
     compare(&Case { groups: 4, ins: 1, outs: 1, kernel: [3, 3], padding: [1, 1], ..plain });
+    // A window for each channel: rows that end within a vector or with it, several strips, taps in two bundles, any stride.
+    let depthwise = Case { groups: 5, ins: 1, outs: 1, kernel: [3, 3], padding: [1, 1], ..plain };
+    compare(&Case { input: [14, 14], ..depthwise });
+    compare(&Case { input: [90, 64], kernel: [5, 9], padding: [4, 2], ..depthwise });
+    compare(&Case { input: [15, 23], kernel: [3, 4], stride: [2, 3], padding: [2, 5], ..depthwise });
+    compare(&Case { input: [9, 1100], stride: [1, 2], dilation: [3, 2], ..depthwise });
+    compare(&Case { input: [5, 3], kernel: [4, 3], padding: [9, 8], ..depthwise });
     compare(&Case { groups: 2, outs: 3, kernel: [2, 3], stride: [2, 2], padding: [1, 1], ..plain });
     compare(&Case { kernel: [1, 1], ..plain });
     // Planes of gradients that end where vectors do: input gradients as small products, in one strip or several.

@@ -8,6 +8,8 @@
 mod arg_reduce;
 mod attention;
 mod attention_blocks;
+#[cfg(target_arch = "x86_64")]
+mod attention_rows;
 mod attention_step;
 mod attention_tiles;
 mod awake;
@@ -16,6 +18,7 @@ mod bf16;
 mod call;
 mod check;
 mod conv;
+mod conv_depth;
 mod conv_direct;
 mod conv_grad;
 mod conv_shift;

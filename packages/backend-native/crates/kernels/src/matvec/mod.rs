@@ -197,6 +197,9 @@ unsafe fn columns<L: Lanes, T: Element>(x: &Packed, w: &Matrix, to: &Target, ran
         let many = range.end - first > 3 && L::REGISTERS > 16;
         let pair = range.end - first > 1;
         first += match (x.rows, many, pair) {
+            // Many sums where registers are many: more of the column is under way at a time.
+            (1, ..) if L::REGISTERS > 16 && size_of::<T>() < 4 => dots!(1, 1, 16),
+            (1, ..) if L::REGISTERS > 16 => dots!(1, 1, 8),
             (1, ..) => dots!(1, 1, 4),
             (2, true, _) => dots!(2, 4, 2),
             (2, _, true) => dots!(2, 2, 1),
@@ -232,6 +235,18 @@ unsafe fn dots<L: Lanes, T: Element, const M: usize, const C: usize, const U: us
             }
         }
         at += WIDE * U;
+    }
+    for u in 0..U {
+        if at + WIDE > w.depth {
+            break;
+        }
+        for c in 0..C {
+            let value: L = T::load(columns[c].add(at));
+            for m in 0..M {
+                sums[m][c][u] = L::load(x_data.add(at * M + m * WIDE)).madd(value, sums[m][c][u]);
+            }
+        }
+        at += WIDE;
     }
     for m in 0..M.min(x.count) {
         for c in 0..C {
@@ -312,7 +327,7 @@ mod tests {
     fn few_rows_meet_matrices_of_all_float_types_and_layouts() {
         crate::start_pool(4, false);
         for (count, depth, columns) in
-            [(1, 1, 1), (1, 200, 3), (1, 64, 70), (2, 33, 35), (3, 100, 5), (4, 17, 18), (7, 129, 65), (8, 80, 4100), (5, 3000, 19)]
+            [(1, 1, 1), (1, 200, 3), (1, 64, 70), (1, 790, 9), (2, 33, 35), (3, 100, 5), (4, 17, 18), (7, 129, 65), (8, 80, 4100), (5, 3000, 19)]
         {
             let x: Vec<f32> = (0..count * (depth + 3)).map(|i| (i as f32 * 0.7).sin()).collect();
             let values: Vec<f32> = (0..depth * columns).map(|i| (i as f32 * 0.3).cos() + 0.1).collect();
