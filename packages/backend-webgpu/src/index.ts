@@ -1,0 +1,2 @@
+export { createBackend, createBackend as webgpu } from "./create.ts";
+export type { WebgpuOptions } from "./options.ts";
