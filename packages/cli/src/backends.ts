@@ -35,6 +35,14 @@ export interface BackendReport {
   readonly threads?: number;
   /** Dtypes of elementwise kernels. */
   readonly dtypes?: readonly string[];
+  /** What it says of the hardware that it found: a GPU's vendor, limits and features. */
+  readonly description?: string;
+}
+
+/** What a backend says of its hardware, where it says something. */
+function descriptionOf(backend: Backend): { readonly description?: string } {
+  const description: unknown = Reflect.get(backend, "description");
+  return typeof description === "string" ? { description } : {};
 }
 
 /** Whether an import failed because something to import is not there. */
@@ -202,7 +210,7 @@ export async function probeBackends(importModule: ImportModule): Promise<readonl
     try {
       const backend = await openBackend(name, importModule);
       const { threads, dtypes } = backend.capabilities;
-      reports.push({ ...found, available: true, threads, dtypes: dtypes.map });
+      reports.push({ ...found, available: true, threads, dtypes: dtypes.map, ...descriptionOf(backend) });
       await backend.dispose();
     } catch (error) {
       reports.push({ ...found, available: false, reason: messageOf(error) });

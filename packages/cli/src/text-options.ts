@@ -1,4 +1,4 @@
-import type { LlamaWeightFormat } from "@nf/models";
+import type { KVCacheDType, LlamaWeightFormat } from "@nf/models";
 import { Argument, type Command, Option } from "commander";
 import { SHORT_NAMES } from "./backends.ts";
 import type { CommonOptions } from "./options.ts";
@@ -7,11 +7,16 @@ import { numberBetween, positiveNumber, someText, wholeNumber } from "./values.t
 /** What weights can be kept in. Named here too, because loading the models takes a while. */
 export const WEIGHT_NAMES: readonly LlamaWeightFormat[] = ["auto", "f32", "bf16", "f16", "q8_0", "q4_0"];
 
+/** What keys and values can be kept in. */
+export const CACHE_NAMES: readonly KVCacheDType[] = ["f32", "f16"];
+
 /** Options of commands that write text with a language model, checked. */
 export interface TextOptions {
   /** Short name or package name; the best one there is when absent. */
   readonly backend?: string;
   readonly weights: LlamaWeightFormat;
+  /** What keys and values are kept in; f32 when absent. */
+  readonly cache?: KVCacheDType;
   /** Positions for prompt and text together. */
   readonly context?: number;
   readonly maxTokens: number;
@@ -82,6 +87,12 @@ function addTextOptions(command: Command, maxTokens: number): Command {
         "tokens that prompt and text have room for (default: 4096, or what the model was made for if less)",
         wholeNumber(1, MOST),
       ),
+    )
+    .addOption(
+      new Option(
+        "--cache <format>",
+        "what keys and values are kept in; f16 takes half the memory (default: f32)",
+      ).choices([...CACHE_NAMES]),
     )
     .addOption(one("--max-tokens <n>", "most tokens to write", wholeNumber(0, MOST)).default(maxTokens))
     .addOption(

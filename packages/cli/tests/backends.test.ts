@@ -177,6 +177,15 @@ describe("nf backends", () => {
     expect(backends[1].reason).toContain("npm install @nf/backend-wasm");
   });
 
+  it("shows what a backend says of its hardware", async () => {
+    const createBackend = async () => ({ ...(await idleBackend("webgpu")), description: "a GPU (64 MiB)" });
+    const own = installed({ "@nf/backend-webgpu": { createBackend } });
+    const { stdout } = await nf(["backends"], { importModule: own });
+    expect(stdout).toMatch(/^webgpu +yes [\s\S]*^webgpu runs on a GPU \(64 MiB\)$/m);
+    const json = await nf(["backends", "--json"], { importModule: own });
+    expect(JSON.parse(lastLine(json.stdout)).backends[3].description).toBe("a GPU (64 MiB)");
+  });
+
   it("closes what it opened", async () => {
     const disposed: string[] = [];
     const own = installed({ "@nf/backend-cpu": { createBackend: () => idleBackend("cpu", disposed) } });

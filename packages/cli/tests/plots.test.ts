@@ -66,7 +66,7 @@ describe("curves", () => {
       "moving average, 13 steps",
       "test set",
       "0.100",
-      "94.00 %",
+      "94.0 %",
     ]) {
       expect(texts).toContain(part);
     }
@@ -104,6 +104,20 @@ describe("curves", () => {
 
   it("writes no values beside the points of a long run", () => {
     expect(textsOf(curvesSvg(curves(80, 2))).filter((content) => content.endsWith(" %"))).toEqual([]);
+  });
+
+  it("writes values that would stand over each other only where there is room, the last one always", () => {
+    const written = textsOf(curvesSvg(curves(120, 10))).filter((content) => content.endsWith(" %"));
+    expect(written).toHaveLength(6);
+    expect(written).toContain("114.0 %");
+    expect(textsOf(curvesSvg(curves(50, 10))).filter((content) => content.endsWith(" %"))).toHaveLength(5);
+  });
+
+  it("leaves as much room as the values are wide", () => {
+    const run = curves(80, 10);
+    expect(textsOf(curvesSvg(run)).filter((content) => /^0\.\d{3,4}$/.test(content))).toHaveLength(8);
+    const wide = { ...run, tests: run.tests.map((test) => ({ ...test, loss: 123_456 })) };
+    expect(textsOf(curvesSvg(wide)).filter((content) => content === "1.23e+5")).toHaveLength(4);
   });
 
   it("becomes a PNG of twice its size", async () => {

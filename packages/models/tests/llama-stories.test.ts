@@ -3,8 +3,10 @@ import { join } from "node:path";
 import { cpu } from "@nf/backend-cpu";
 import { native } from "@nf/backend-native";
 import { wasm } from "@nf/backend-wasm";
+import { webgpu } from "@nf/backend-webgpu";
 import { argmax, type Backend, fromData, memory, noGrad, use } from "@nf/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { provideAdapter } from "../../backend-webgpu/tests/adapter.ts";
 import { type LoadedLlama, loadLlama } from "../src/index.ts";
 
 /** Whether there is a binary of the native backend for this machine. */
@@ -14,11 +16,14 @@ const hasNative = await native().then(
 );
 if (!hasNative) console.log("skipped: stories260K on native, which has no binary here");
 
+const noAdapter = await provideAdapter("stories260K on webgpu");
+
 /** Backends that the expected text must come from, token for token. */
 const BACKENDS: Readonly<Record<string, () => Promise<Backend>>> = {
   cpu: () => cpu(),
   wasm: () => wasm(),
   ...(hasNative && { native: () => native() }),
+  ...(noAdapter === undefined && { webgpu: () => webgpu() }),
 };
 
 const root = process.env["NF_DATA_DIR"];
@@ -64,6 +69,15 @@ describe.runIf(there).each(Object.entries(BACKENDS))("stories260K on %s", (_name
     const generation = await quantized.generate("", { greedy: true, maxTokens: 40 }).finished();
     expect(generation.tokens).toHaveLength(40);
     expect(expected.startsWith(generation.text)).toBe(true);
+  });
+
+  it("begins with the same text from a cache of halfs, which takes half the memory", async () => {
+    using halfs = await loadLlama(folder, { backend, cache: "f16" });
+    const generation = await halfs.generate("", { greedy: true, maxTokens: 40 }).finished();
+    expect(generation.tokens).toHaveLength(40);
+    expect(expected.startsWith(generation.text)).toBe(true);
+    expect(halfs.memory.cache).toBeLessThan(0.6 * llama.memory.cache);
+    expect(halfs.memory.weights).toBe(llama.memory.weights);
   });
 
   it("writes the same tokens without a cache", async () => {

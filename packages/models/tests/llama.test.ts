@@ -8,6 +8,7 @@ import {
   memory,
   noGrad,
   reshape,
+  slice,
   type Tensor,
   use,
 } from "@nf/core";
@@ -177,6 +178,23 @@ describe("the cache", () => {
     expect(after.liveBytes - before.liveBytes).toBeLessThan(1.3 * KVCache.bytes(config, 100) + 512);
     cache.dispose();
     expect(memory().liveBuffers).toBe(before.liveBuffers);
+  });
+
+  it("keeps halfs in half the memory, and logits stay close", async () => {
+    const made = model({ kvHeads: 2, windows: [null, 3, null] });
+    const { config } = made;
+    expect(KVCache.bytes(config, 100, "f16")).toBe(2 * (3 * 2 * 2 * 100 * 6) + 4 * 100 * 6);
+    using cache = new KVCache(config, 12, { dtype: "f16" });
+    const whole = made.forward(tokens([5, 6, 7, 8, 9, 10]));
+    const most = Math.max(...(await whole.data()).map(Math.abs));
+    made.forward(tokens([5, 6, 7]), cache).dispose();
+    for (const [at, id] of [8, 9, 10].entries()) {
+      const off = await difference(made.forward(tokens([id]), cache), slice(whole, null, [3 + at, 4 + at]));
+      // Halfs keep 11 bits.
+      expect(off).toBeLessThan(2e-3 * most);
+      expect(off).toBeGreaterThan(0);
+    }
+    expect(() => new KVCache(config, 12, { dtype: "bf16" as "f16" })).toThrow('must be one of "f32", "f16"');
   });
 
   it("goes back, and what it forgot has no effect", async () => {

@@ -2,7 +2,12 @@ import { cpu } from "@nf/backend-cpu";
 import { OptionError, ShapeError, type Tensor, tensor, use } from "@nf/core";
 import { functionalize } from "@nf/nn";
 import { beforeAll, describe, expect, it } from "vitest";
-import { TransformerConfigError, transformerConfig, transformerParameters } from "../src/index.ts";
+import {
+  TokenEmbedding,
+  TransformerConfigError,
+  transformerConfig,
+  transformerParameters,
+} from "../src/index.ts";
 import { build, ids, rowsOf, TINY } from "./transformer.ts";
 
 beforeAll(async () => {
@@ -93,6 +98,15 @@ describe("masks", () => {
       const gradient = await (table.weight.grad as Tensor).data();
       expect(Array.from(gradient.slice(0, 8))).toEqual(new Array(8).fill(0));
       expect(Math.max(...gradient.slice(8).map(Math.abs))).toBeGreaterThan(0);
+    }
+  });
+
+  it("a table of tokens may have a row of padding: 0, and 0 again after a reset", async () => {
+    const table = new TokenEmbedding(3, 2, { paddingIdx: 1 });
+    for (const reset of [false, true]) {
+      if (reset) table.resetParameters();
+      const [first, padding] = (await table.weight.toArray()) as number[][];
+      expect([first?.every((value) => value !== 0), padding]).toEqual([true, [0, 0]]);
     }
   });
 

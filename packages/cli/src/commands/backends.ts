@@ -19,6 +19,8 @@ export async function runBackends(io: Io, { json }: CommonOptions): Promise<numb
     return EXIT.done;
   }
   say(io.stdout, table([["backend", "available", "threads", "dtypes, or why not"], ...backends.map(row)]));
+  for (const { name, description } of backends)
+    if (description !== undefined) say(io.stdout, `\n${name} runs on ${description}`);
   say(io.stdout);
   say(
     io.stdout,

@@ -103,11 +103,15 @@ async function modelType(folder: string): Promise<unknown> {
 
 async function openLlama(
   folder: string,
-  { weights, context }: TextOptions,
+  { weights, context, cache }: TextOptions,
   note: (line: string) => void,
 ): Promise<LoadedLlama> {
   const llama = await asUsage(() =>
-    loadLlama(folder, { weights, ...(context !== undefined && { maxSequenceLength: context }) }),
+    loadLlama(folder, {
+      weights,
+      ...(context !== undefined && { maxSequenceLength: context }),
+      ...(cache !== undefined && { cache }),
+    }),
   );
   if (llama.unquantized.length > 0) {
     note(
@@ -118,7 +122,11 @@ async function openLlama(
 }
 
 /** @throws UsageError for options that a GPT does not have */
-async function openGpt(folder: string, path: string, { weights, context }: TextOptions): Promise<LoadedGpt> {
+async function openGpt(
+  folder: string,
+  path: string,
+  { weights, context, cache }: TextOptions,
+): Promise<LoadedGpt> {
   if (weights !== "auto" && weights !== "f32") {
     throw new UsageError(
       `--weights ${weights}: the model in ${path} is a GPT, whose weights are f32. Leave it out.`,
@@ -127,6 +135,11 @@ async function openGpt(folder: string, path: string, { weights, context }: TextO
   if (context !== undefined) {
     throw new UsageError(
       `--context ${context}: the model in ${path} is a GPT, which sees as much as it was made for. Leave it out.`,
+    );
+  }
+  if (cache !== undefined) {
+    throw new UsageError(
+      `--cache ${cache}: the model in ${path} is a GPT, whose cache is f32. Leave it out.`,
     );
   }
   return asUsage(() => loadGpt(folder));

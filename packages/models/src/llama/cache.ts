@@ -1,9 +1,11 @@
 import {
   assign,
   type Backend,
+  checkChoice,
   checkInteger,
   checkOptions,
   currentBackend,
+  DTYPES,
   noGrad,
   OptionError,
   type RopeTables,
@@ -14,8 +16,19 @@ import {
 } from "@nf/core";
 import type { LlamaConfig } from "./config.ts";
 
+/**
+ * What keys and values are kept in: `f32`, or `f16` at half the memory, rounded to 11 bits. Attention computes in f32 either way;
+ * of halfs a step widens those of a layer at a time, which costs more the longer the text is.
+ */
+export type KVCacheDType = "f32" | "f16";
+
+/** All of {@link KVCacheDType}. */
+export const CACHE_DTYPES: readonly KVCacheDType[] = ["f32", "f16"];
+
 /** Options of {@link KVCache}. */
 export interface KVCacheOptions {
+  /** Default f32. */
+  readonly dtype?: KVCacheDType;
   /** Where it lies; default the backend in use. */
   readonly backend?: Backend;
 }
@@ -39,14 +52,15 @@ export class KVCache {
   private filled = 0;
 
   constructor(config: LlamaConfig, maxSequenceLength: number, options: KVCacheOptions = {}) {
-    checkOptions("KVCache", options, ["backend"]);
+    checkOptions("KVCache", options, ["dtype", "backend"]);
+    const dtype = checkChoice("KVCache", "dtype", options.dtype ?? "f32", CACHE_DTYPES);
     checkInteger("KVCache", "maxSequenceLength", maxSequenceLength, 1);
     const { layers, kvHeads, headDim, ropeBase, ropeScaling } = config;
     const backend = options.backend ?? currentBackend();
     this.maxSequenceLength = maxSequenceLength;
     this.backend = backend;
     const made = noGrad(() => {
-      const block = zeros([layers, 2, kvHeads, maxSequenceLength, headDim], { backend });
+      const block = zeros([layers, 2, kvHeads, maxSequenceLength, headDim], { dtype, backend });
       const part = (layer: number, half: number): Tensor => slice(block, [layer, layer + 1], half);
       const scaling = ropeScaling === null ? {} : { scaling: ropeScaling };
       return {
@@ -62,8 +76,12 @@ export class KVCache {
   }
 
   /** Bytes of the block and the tables of positions that a cache for a configuration takes. */
-  static bytes({ layers, kvHeads, headDim }: LlamaConfig, maxSequenceLength: number): number {
-    return 4 * maxSequenceLength * (2 * layers * kvHeads * headDim + headDim);
+  static bytes(
+    { layers, kvHeads, headDim }: LlamaConfig,
+    maxSequenceLength: number,
+    dtype: KVCacheDType = "f32",
+  ): number {
+    return maxSequenceLength * (DTYPES[dtype].bytes * 2 * layers * kvHeads * headDim + 4 * headDim);
   }
 
   /** Positions that are filled. */

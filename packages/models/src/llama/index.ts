@@ -1,4 +1,4 @@
-export { KVCache, type KVCacheOptions } from "./cache.ts";
+export { KVCache, type KVCacheDType, type KVCacheOptions } from "./cache.ts";
 export {
   type LlamaBiases,
   type LlamaConfig,

@@ -79,10 +79,9 @@ export class JoinedRows {
    * a model was moved to another backend. No gradient is recorded.
    */
   forward(x: Tensor, parts: readonly JoinedPart[]): readonly Tensor[] | undefined {
-    const whole = this.of(parts);
-    if (whole === null) return undefined;
+    const product = this.product(x, parts);
+    if (product === undefined) return undefined;
     return noGrad(() => {
-      const product = whole instanceof Tensor ? linear(x, whole) : quantizedMatmul(x, whole);
       const outer = x.shape.slice(0, -1).map(() => null);
       let start = 0;
       return parts.map(({ shape, bias }) => {
@@ -92,6 +91,13 @@ export class JoinedRows {
         return bias === null ? part : add(part, bias);
       });
     });
+  }
+
+  /** The same side by side and without biases: `[…, rows of all]`. */
+  product(x: Tensor, parts: readonly JoinedPart[]): Tensor | undefined {
+    const whole = this.of(parts);
+    if (whole === null) return undefined;
+    return noGrad(() => (whole instanceof Tensor ? linear(x, whole) : quantizedMatmul(x, whole)));
   }
 
   /** The matrix, as long as the parts are its rows: it is let go of where they are not. */

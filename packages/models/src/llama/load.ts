@@ -1,4 +1,4 @@
-import { type Backend, checkInteger, checkOptions, currentBackend, OptionError } from "@nf/core";
+import { type Backend, checkChoice, checkInteger, checkOptions, currentBackend, OptionError } from "@nf/core";
 import {
   type ChatMessage,
   type FileInput,
@@ -8,7 +8,7 @@ import {
   type Tokenizer,
   type WeightFile,
 } from "@nf/io";
-import { KVCache } from "./cache.ts";
+import { CACHE_DTYPES, KVCache, type KVCacheDType } from "./cache.ts";
 import { LlamaConfigError } from "./config.ts";
 import { generateTokens, TOKEN_OPTIONS, type TokenOptions } from "./generate.ts";
 import {
@@ -30,6 +30,8 @@ export interface LoadLlamaOptions {
   readonly weights?: LlamaWeightFormat;
   /** Positions that prompt and text may have together; default 4096, or what the model was made for if that is less. */
   readonly maxSequenceLength?: number;
+  /** What keys and values are kept in: `f32` (default), or `f16` at half the memory. */
+  readonly cache?: KVCacheDType;
   /** Bytes that may be taken; default what the system has available, where it tells. */
   readonly memoryLimit?: number;
   /** Where the model lies; default the backend in use. */
@@ -51,6 +53,7 @@ export interface GenerateOptions extends Omit<TokenOptions, "context"> {
 const LOAD_OPTIONS = [
   "weights",
   "maxSequenceLength",
+  "cache",
   "memoryLimit",
   "backend",
   "ignore",
@@ -74,6 +77,8 @@ export interface LlamaFromFile extends HfLlamaConfig {
   /** Names of matrices that stayed f32, because their rows are no whole number of the blocks that were asked for. */
   readonly unquantized: readonly string[];
   readonly maxSequenceLength: number;
+  /** What the caches of {@link loadLlama} are kept in. */
+  readonly cache: KVCacheDType;
 }
 
 /**
@@ -98,8 +103,9 @@ export async function readLlama(input: WeightFile, options: LoadLlamaOptions = {
   const maxSequenceLength = options.maxSequenceLength ?? Math.min(config.maxPositions, DEFAULT_LENGTH);
   checkInteger(op, "maxSequenceLength", maxSequenceLength, 1, config.maxPositions);
   const plan = planWeights(file, config, format, backend);
-  const memory = estimateMemory(config, plan, maxSequenceLength, backend);
-  refuseTooLarge(config, plan, memory, options.memoryLimit ?? availableMemory(), backend);
+  const cache = checkChoice(op, "cache", options.cache ?? "f32", CACHE_DTYPES);
+  const memory = estimateMemory(config, plan, maxSequenceLength, backend, cache);
+  refuseTooLarge(plan, memory, maxSequenceLength, options.memoryLimit ?? availableMemory(), backend);
 
   const total = plan.reduce((sum, { source }) => sum + source.bytes, 0);
   const weights = new Map<string, LlamaWeight>();
@@ -127,6 +133,7 @@ export async function readLlama(input: WeightFile, options: LoadLlamaOptions = {
     memory,
     unquantized: unquantized.map(({ stored }) => stored),
     maxSequenceLength,
+    cache,
   };
 }
 
@@ -170,7 +177,7 @@ export class LoadedLlama {
   constructor(from: LlamaFromFile, tokenizer: Tokenizer, backend: Backend) {
     this.model = from.model;
     this.tokenizer = tokenizer;
-    this.cache = new KVCache(from.config, from.maxSequenceLength, { backend });
+    this.cache = new KVCache(from.config, from.maxSequenceLength, { dtype: from.cache, backend });
     this.memory = from.memory;
     this.unquantized = from.unquantized;
     const { generation } = from;

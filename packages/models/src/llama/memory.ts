@@ -1,5 +1,5 @@
 import { type Backend, OutOfMemoryError, sizeOf } from "@nf/core";
-import { KVCache } from "./cache.ts";
+import { KVCache, type KVCacheDType } from "./cache.ts";
 import type { LlamaConfig } from "./config.ts";
 import { JOINED } from "./joined.ts";
 import { type PlannedWeight, stagingBytes } from "./weights.ts";
@@ -23,10 +23,13 @@ export function estimateMemory(
   plan: readonly PlannedWeight[],
   maxSequenceLength: number,
   backend: Backend,
+  kept: KVCacheDType = "f32",
 ): LlamaMemory {
   const { hiddenSize, intermediateSize, heads, kvHeads, headDim, vocabSize } = config;
   const weights = plan.reduce((sum, { bytes }) => sum + bytes, 0);
-  const cache = KVCache.bytes(config, maxSequenceLength);
+  const cache = KVCache.bytes(config, maxSequenceLength, kept);
+  // Halfs of a layer are widened for attention.
+  const wideCache = kept === "f16" ? 8 * kvHeads * headDim * maxSequenceLength : 0;
   const wide = Math.min(CHUNK, maxSequenceLength);
   const row = 6 * hiddenSize + 4 * intermediateSize + 3 * (heads + 2 * kvHeads) * headDim;
   // Weights of 16 bits are widened for a product where the backend does not take them as they are.
@@ -34,7 +37,7 @@ export function estimateMemory(
   const widened = plan.map(({ format, shape }) =>
     (format === "bf16" || format === "f16") && !matmulWeights.includes(format) ? 4 * sizeOf(shape) : 0,
   );
-  const activations = 4 * (wide * row + 2 * vocabSize) + Math.max(0, ...widened);
+  const activations = 4 * (wide * row + 2 * vocabSize) + wideCache + Math.max(0, ...widened);
   // Matrices that are joined are there twice for a moment.
   const joined = Object.values(JOINED).map((parts) =>
     plan.reduce(
@@ -54,9 +57,9 @@ export function availableMemory(): number | undefined {
 
 /** @throws OutOfMemoryError saying what takes how much, and what would take less. */
 export function refuseTooLarge(
-  config: LlamaConfig,
   plan: readonly PlannedWeight[],
   memory: LlamaMemory,
+  maxSequenceLength: number,
   limit: number | undefined,
   backend: Backend,
 ): void {
@@ -73,7 +76,7 @@ export function refuseTooLarge(
   if (memory.cache > maxBufferBytes) {
     throw new OutOfMemoryError(
       `loadLlama: the cache of keys and values takes ${size(memory.cache)}, and one buffer of ${backend.name} holds ` +
-        `${size(maxBufferBytes)}. Choose a maxSequenceLength of at most ${Math.floor(maxBufferBytes / KVCache.bytes(config, 1))}.`,
+        `${size(maxBufferBytes)}. Choose a maxSequenceLength of at most ${Math.floor((maxBufferBytes / memory.cache) * maxSequenceLength)}.`,
       memory.cache,
       maxBufferBytes,
     );

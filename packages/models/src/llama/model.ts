@@ -16,6 +16,7 @@ import {
   type QuantizedFormat,
   type QuantizedTensor,
   quantizedMatmul,
+  type RopeOptions,
   type RopeTables,
   reshape,
   rmsNorm,
@@ -25,6 +26,7 @@ import {
   ShapeError,
   scaledDotProductAttention,
   silu,
+  slice,
   Tensor,
   triuMask,
   zeros,
@@ -215,22 +217,43 @@ export class LlamaAttention extends Module {
 
   /** `[batch, positions, hiddenSize]` to the same. */
   forward(x: Tensor, { tables, offset, cache, masks }: LlamaPositions): Tensor {
-    const { heads, kvHeads, headDim, ropeInterleaved: interleaved } = this.config;
+    const { heads, headDim, ropeInterleaved: interleaved } = this.config;
     const [batch, count] = x.shape as [number, number, number];
     const window = this.config.windows[this.layer] ?? null;
-    const turn = { tables, offset, interleaved };
-    const maps = [this.q, this.k, this.v] as const;
-    const together = cache === undefined ? undefined : joinedOf(this)?.forward(x, maps);
-    const [qx, kx, vx] = (together ?? maps.map((map) => map.forward(x))) as [Tensor, Tensor, Tensor];
-    const q = rope(split(qx, heads), turn); //                         [batch, heads, positions, headDim]
-    let k = rope(split(kx, kvHeads), turn); //                         [batch, kvHeads, positions, headDim]
-    let v = split(vx, kvHeads); //                                     [batch, kvHeads, positions, headDim]
+    const parts = this.project(x, { tables, offset, interleaved }, cache !== undefined);
+    const [q] = parts; //                                              [batch, heads, positions, headDim]
+    let [, k, v] = parts; //                                           [batch, kvHeads, positions, headDim]
     if (cache !== undefined) [k, v] = cache.extend(this.layer, k, v, window); // [1, kvHeads, keys, headDim]
     const mask = window === null || count === 1 ? undefined : windowMask(masks, count, k, window);
     // One query, the newest, sees all keys that are there.
     const options = { causal: count > 1, ...(mask !== undefined && { mask }) };
     const mixed = scaledDotProductAttention(q, k, v, options); //      [batch, heads, positions, headDim]
-    return this.out.forward(reshape(permute(mixed, [0, 2, 1, 3]), [batch, count, heads * headDim]));
+    // Of one position, the elements lie in either order alike.
+    const joint = count === 1 ? mixed : permute(mixed, [0, 2, 1, 3]);
+    return this.out.forward(reshape(joint, [batch, count, heads * headDim]));
+  }
+
+  /** Queries and keys, turned, and values. */
+  private project(x: Tensor, turn: RopeOptions, cached: boolean): readonly [q: Tensor, k: Tensor, v: Tensor] {
+    const { heads, kvHeads } = this.config;
+    const maps = [this.q, this.k, this.v] as const;
+    const joined = cached ? joinedOf(this) : undefined;
+    const whole = this.q.bias === null ? joined?.product(x, maps) : undefined;
+    if (whole !== undefined) {
+      const all = split(whole, heads + 2 * kvHeads);
+      const turned = rope(slice(all, null, [0, heads + kvHeads]), turn);
+      return [
+        slice(turned, null, [0, heads]),
+        slice(turned, null, [heads, heads + kvHeads]),
+        slice(all, null, [heads + kvHeads, heads + 2 * kvHeads]),
+      ];
+    }
+    const [q, k, v] = (joined?.forward(x, maps) ?? maps.map((map) => map.forward(x))) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    return [rope(split(q, heads), turn), rope(split(k, kvHeads), turn), split(v, kvHeads)];
   }
 }
 
@@ -321,6 +344,7 @@ export class Projection extends Module {
 /** `[batch, positions, heads * headDim]` to `[batch, heads, positions, headDim]`. */
 function split(x: Tensor, heads: number): Tensor {
   const [batch, positions] = x.shape as [number, number, number];
+  if (positions === 1) return reshape(x, [batch, heads, 1, -1]);
   return permute(reshape(x, [batch, positions, heads, -1]), [0, 2, 1, 3]);
 }
 

@@ -247,6 +247,7 @@ export class Transformer extends Module {
 export class TokenEmbedding extends Embedding {
   override resetParameters(generator?: Generator): void {
     init.into(this.weight, init.normal, { std: 1 / Math.sqrt(this.embeddingDim), generator });
+    this.clearPadding();
   }
 
   /** `[batch, positions]` to `[batch, positions, dModel]`. */

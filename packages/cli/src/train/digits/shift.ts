@@ -39,18 +39,25 @@ export class ShiftedImages implements Dataset<LabelledImage> {
   getBatch(indices: readonly number[]): LabelledImage {
     const { image, label } = this.#images.getBatch(indices);
     const [batch = 0, , height = 0, width = 0] = image.shape;
-    const moved = new Float32Array(image.data.length).fill(this.#background);
-    const planes = image.data.length / (height * width);
+    const { data } = image;
+    const moved = new Float32Array(data.length).fill(this.#background);
+    const planes = data.length / (height * width);
     for (let plane = 0; plane < planes; plane++) {
       const index = indices[Math.floor((plane * batch) / planes)] ?? 0;
       const [word] = threefry2x32(this.#seed, SHIFT_KEY, this.epoch, index);
       const [dy, dx] = [(Math.floor(word / STEPS) % STEPS) - 1, (word % STEPS) - 1];
       const start = plane * height * width;
-      for (let y = Math.max(0, dy); y < Math.min(height, height + dy); y++) {
-        for (let x = Math.max(0, dx); x < Math.min(width, width + dx); x++) {
-          moved[start + y * width + x] = image.data[start + (y - dy) * width + (x - dx)] ?? this.#background;
-        }
+      const end = start + height * width;
+      // All rows at once; what came round the edges is painted over.
+      const by = dy * width + dx;
+      if (Math.abs(by) < end - start)
+        moved.set(data.subarray(start + Math.max(0, -by), end - Math.max(0, by)), start + Math.max(0, by));
+      if (dy !== 0) {
+        const row = dy > 0 ? start : end - width;
+        moved.fill(this.#background, row, row + width);
       }
+      if (dx !== 0)
+        for (let i = dx > 0 ? start : start + width - 1; i < end; i += width) moved[i] = this.#background;
     }
     return { image: new NdArray(moved, image.shape), label };
   }
