@@ -14,7 +14,7 @@ export interface RunOptions {
   /** Most seconds of training. */
   readonly seconds: number;
   readonly seed: number;
-  /** Pairs in a batch. */
+  /** Pairs in a batch; in Multi30k, of 16 tokens, and fewer of longer ones. */
   readonly batch: number;
   /** Highest learning rate, at the end of the warm-up. */
   readonly lr: number;
@@ -88,7 +88,7 @@ export const HELP = `Trains an encoder-decoder Transformer and tests it.
   --steps N            most steps (default ${SIMULATED.steps}; multi30k ${DEFAULTS.multi30k.steps})
   --seconds N          most seconds of training (default no limit)
   --seed N             of weights, batches and dropout (default ${SIMULATED.seed})
-  --batch N            pairs in a batch (default ${SIMULATED.batch}; multi30k ${DEFAULTS.multi30k.batch})
+  --batch N            pairs in a batch (default ${SIMULATED.batch}; multi30k ${DEFAULTS.multi30k.batch} of 16 tokens, fewer of longer ones)
   --lr X               highest learning rate (default ${SIMULATED.lr}; multi30k ${DEFAULTS.multi30k.lr})
   --warmup N           steps in which it rises (default ${SIMULATED.warmup}; multi30k ${DEFAULTS.multi30k.warmup})
   --d-model N          width (default ${SIMULATED.dModel}; multi30k ${DEFAULTS.multi30k.dModel})

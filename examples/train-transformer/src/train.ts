@@ -1,7 +1,8 @@
-import { fromData, manualSeed, noGrad, scope, type Tensor } from "@nf/core";
+import { fromData, Generator, manualSeed, noGrad, scope, type Tensor } from "@nf/core";
 import { Transformer, transformerConfig } from "@nf/models";
 import { Adam, InverseSqrtLR } from "@nf/optim";
 import { type RunOptions, UsageError } from "./options.ts";
+import { bucketed } from "./tasks/buckets.ts";
 import { type Pair, SPECIAL, type Task } from "./tasks/task.ts";
 
 /** A step, for whoever watches. */
@@ -150,8 +151,7 @@ export async function train(
 async function lossOf(model: Transformer, pairs: readonly Pair[], batch: number): Promise<number> {
   let [sum, tokens] = [0, 0];
   model.eval();
-  for (let start = 0; start < pairs.length; start += batch) {
-    const some = pairs.slice(start, start + batch);
+  for (const some of bucketed(pairs, batch, new Generator(0))) {
     const loss = noGrad(() => model.loss(sources(some), targets(some)));
     const count = some.reduce((total, { target }) => total + target.length + 1, 0);
     sum += count * (await loss.item());

@@ -206,6 +206,15 @@ describe("data", () => {
     const all = pairs.reduce((sum, { source }) => sum + source.length, 0);
     expect(waste.reduce((sum, one) => sum + one) / all).toBeLessThan(0.05);
     expect(bucketed(pairs, 10, new Generator(2))).not.toEqual(batches);
+    const positions = batches.map((batch) => {
+      const longest = Math.max(
+        ...batch.map(({ source, target }) => Math.max(source.length, target.length + 1)),
+      );
+      return longest * batch.length;
+    });
+    expect(Math.max(...positions)).toBeLessThanOrEqual(160);
+    // The last batch of each of the three pools is not full, nor is one that was about to become wider.
+    expect(positions.reduce((sum, one) => sum + one) / positions.length).toBeGreaterThan(130);
   });
 
   it("have a vocabulary of the frequent words", () => {
