@@ -1,5 +1,6 @@
 // The native backend against its peers, in one table: work, ours, peer, ratio. `node native.mjs --help` says how.
 import { contests } from "./lib/contests.mjs";
+import { NANOGPT } from "./lib/data.mjs";
 import { options, pattern, wholeNumber } from "./lib/options.mjs";
 
 const chosen = options({
@@ -47,9 +48,20 @@ await contests({
     { name: "matmul 8192x128x512", ...product(8192, 128, 512) },
     { name: "matmul 64x256x120", ...product(64, 256, 120) },
     { kind: "lenet", name: "LeNet-5 step, batch 64, Adam", threads: [1, 2], peers: ALL },
-    { kind: "nanogpt", name: "nanoGPT step, batch 32 x 128, AdamW", threads: [1, 2], peers: ALL },
+    {
+      kind: "nanogpt",
+      tokens: NANOGPT.batch * NANOGPT.tokens,
+      name: "nanoGPT step, batch 32 x 128, AdamW",
+      threads: [1, 2],
+      peers: ALL,
+    },
     { ...product(1024, 1024, 1024), name: "matmul 1024, bf16", ...short },
-    { kind: "nanogpt", name: "nanoGPT step, batch 32 x 128, AdamW, bf16", ...short },
+    {
+      kind: "nanogpt",
+      tokens: NANOGPT.batch * NANOGPT.tokens,
+      name: "nanoGPT step, batch 32 x 128, AdamW, bf16",
+      ...short,
+    },
   ],
   rounds: wholeNumber("rounds", chosen.rounds ?? "9", 5),
   only: pattern("only", chosen.only ?? ""),

@@ -2,6 +2,7 @@
 // `node wasm.mjs --help` says what can be chosen; NF_PYTHON names a Python that has PyTorch.
 import { readFileSync } from "node:fs";
 import { contests, nameOf } from "./lib/contests.mjs";
+import { NANOGPT } from "./lib/data.mjs";
 import { options, pattern, wholeNumber } from "./lib/options.mjs";
 
 const python = process.env.NF_PYTHON;
@@ -14,10 +15,10 @@ const version = (name) =>
 const ours = node("lib/ours.mjs", "wasm");
 const tfjsVersion = version("@tensorflow/tfjs-core");
 const PEERS = {
-  "tfjs-wasm": { ...node("wasm/tfjs.mjs", "wasm"), version: tfjsVersion },
-  "tfjs-cpu": { ...node("wasm/tfjs.mjs", "cpu"), version: tfjsVersion },
-  "onnxruntime-web": { ...node("wasm/onnxruntime.mjs"), version: version("onnxruntime-web") },
-  "jax-js": { ...node("wasm/jax.mjs"), version: version("@jax-js/jax") },
+  "tfjs-wasm": { ...node("peers/tfjs.mjs", "wasm"), version: tfjsVersion },
+  "tfjs-cpu": { ...node("peers/tfjs.mjs", "cpu"), version: tfjsVersion },
+  "onnxruntime-web": { ...node("peers/onnxruntime.mjs"), version: version("onnxruntime-web") },
+  "jax-js": { ...node("peers/jax.mjs", "wasm"), version: version("@jax-js/jax") },
   PyTorch:
     python === undefined
       ? { cannot: "not at hand: NF_PYTHON names no Python that has it" }
@@ -41,7 +42,13 @@ const WORK = [
     threads: [1, 2],
     peers: ["PyTorch", "tfjs-cpu", "tfjs-wasm", "onnxruntime-web"],
   },
-  { kind: "nanogpt", name: "nanoGPT step, batch 32 x 128, AdamW", threads: [2], peers: ["PyTorch"] },
+  {
+    kind: "nanogpt",
+    tokens: NANOGPT.batch * NANOGPT.tokens,
+    name: "nanoGPT step, batch 32 x 128, AdamW",
+    threads: [2],
+    peers: ["PyTorch"],
+  },
 ];
 
 const lines = WORK.flatMap((work) =>

@@ -7,7 +7,7 @@ export const nameOf = (work, threads) => `${work.name}, ${threads} thread${threa
 /**
  * Ours against its peers at each work, in one table or with `json` as JSON: work, ours, peer, ratio.
  *
- * `work`: `{ kind, name, threads: numbers, peers: names, … }`; `peers`: by name `{ command, args, cwd, version? }`, or
+ * `work`: `{ kind, name, threads: numbers, peers: names, tokens?: of one run, … }`; `peers`: by name `{ command, args, cwd, version? }`, or
  * `{ cannot }` with the reason; `single`: peers that have one thread by nature; `only`: what of "work, peer" to do.
  */
 export async function contests({ work: works, peers: parties, ours, rounds, only, single = [], json }) {
@@ -21,7 +21,7 @@ export async function contests({ work: works, peers: parties, ours, rounds, only
         process.stderr.write(`${name}: ${peer} … `);
         const result = party.cannot ? party : await contest({ work, threads, ours, peer: party, rounds });
         process.stderr.write(`${result.cannot ?? result.failed ?? result.ratio.toFixed(2)}\n`);
-        rows.push({ work: name, peer, version: party.version, ...result });
+        rows.push({ work: name, peer, version: party.version, ...result, ...rates(work, result) });
       }
     }
   }
@@ -30,18 +30,28 @@ export async function contests({ work: works, peers: parties, ours, rounds, only
   if (rows.some(({ failed }) => failed !== undefined)) process.exitCode = 1;
 }
 
+/** Tokens a second, where a run is so many tokens. */
+function rates({ tokens }, { ours, theirs }) {
+  if (tokens === undefined || ours === undefined) return {};
+  const rate = ({ median }) => Math.round((1000 * tokens) / median);
+  return { tokensPerSecond: { ours: rate(ours), theirs: rate(theirs) } };
+}
+
 function print(rows, rounds) {
   const digits = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
   const range = ({ median, min, max }) => `${digits(median)} (${digits(min)} to ${digits(max)})`;
   const show = (time) => (time === undefined ? "" : range(time));
   console.log(`${machine}. Milliseconds, median of ${rounds} (least to greatest); ratio is peer / ours.`);
   console.table(
-    rows.map(({ work, ours: own, peer, version, theirs, ratio, note, cannot, failed }) => ({
+    rows.map(({ work, ours: own, peer, version, theirs, ratio, note, cannot, failed, tokensPerSecond }) => ({
       work,
       ours: failed === undefined ? show(own) : `failed: ${failed}`,
       peer: [peer, version].filter(Boolean).join(" "),
       "peer's": cannot === undefined ? show(theirs) : `cannot: ${cannot}`,
       ratio: ratio === undefined ? "" : ratio.toFixed(2),
+      ...(rows.some((row) => row.tokensPerSecond) && {
+        "tokens/s": tokensPerSecond ? `${tokensPerSecond.ours}, peer ${tokensPerSecond.theirs}` : "",
+      }),
       note: note ?? "",
     })),
   );

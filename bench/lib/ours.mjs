@@ -15,6 +15,14 @@ const BACKENDS = {
     make: async (options) => (await import("@nf/backend-wasm")).wasm(options),
     finish: (product) => product.dataSync(),
   },
+  webgpu: {
+    make: async () => {
+      const backend = await (await import("@nf/backend-webgpu")).webgpu();
+      process.stderr.write(`${backend.description}\n`);
+      return backend;
+    },
+    finish: (product) => product.data(),
+  },
 };
 const [, , name, ...rest] = process.argv;
 const backendOf = BACKENDS[name];
@@ -40,16 +48,17 @@ async function training(kind) {
 }
 
 const kinds = {
-  matmul({ rows, depth, columns }) {
+  async matmul({ rows, depth, columns }) {
     const a = fromData(values(rows * depth, 1), [rows, depth]);
     const b = fromData(values(depth * columns, 2), [depth, columns]);
     const run = () => {
       const product = matmul(a, b);
-      backendOf.finish(product);
+      const read = backendOf.finish(product);
+      if (read instanceof Promise) return read.then(() => product.dispose());
       product.dispose();
     };
     const first = matmul(a, b);
-    const result = first.dataSync();
+    const result = await first.data();
     first.dispose();
     return { run, check: [result[0], result[result.length - 1]] };
   },
@@ -76,18 +85,18 @@ async function profiled(kind, threads) {
   const profiler = profile(backend);
   await use(profiler);
   const { run } = await kinds[kind]({ rows: 1024, depth: 1024, columns: 1024 });
-  const spend = (milliseconds) => {
+  const spend = async (milliseconds) => {
     let steps = 0;
     const from = performance.now();
     while (performance.now() - from < milliseconds || steps < 5) {
-      run();
+      await run();
       steps++;
     }
     return { steps, milliseconds: performance.now() - from };
   };
-  spend(1500);
+  await spend(1500);
   profiler.reset();
-  const { steps, milliseconds } = spend(3000);
+  const { steps, milliseconds } = await spend(3000);
   const report = profiler.report();
   console.log(
     `${kind}, ${threads} thread(s), ${steps} steps of ${(milliseconds / steps).toFixed(3)} ms, ` +

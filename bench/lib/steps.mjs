@@ -6,16 +6,28 @@ import { Adam, AdamW, SGD } from "@nf/optim";
 import { BATCH, classes, LENET, MLP, NANOGPT, values } from "./data.mjs";
 
 function training(model, optimizer, x, y, forward = (input) => model.forward(input)) {
-  const step = () => {
-    let loss = 0;
-    scope(() => {
-      optimizer.zeroGrad();
-      const output = crossEntropy(forward(x), y);
-      output.backward();
-      optimizer.step();
-      loss = output.itemSync();
-    });
+  const update = () => {
+    optimizer.zeroGrad();
+    const loss = crossEntropy(forward(x), y);
+    loss.backward();
+    optimizer.step();
     return loss;
+  };
+  if (x.backend.capabilities.readSync) {
+    const step = () => {
+      let loss = 0;
+      scope(() => {
+        loss = update().itemSync();
+      });
+      return loss;
+    };
+    return { model, step };
+  }
+  const step = async () => {
+    const loss = scope(update);
+    const value = await loss.item();
+    loss.dispose();
+    return value;
   };
   return { model, step };
 }

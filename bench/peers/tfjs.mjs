@@ -1,10 +1,18 @@
-// TensorFlow.js on the backend named on the command line: "wasm" or "cpu".
+// TensorFlow.js on the backend named on the command line: "wasm", "cpu" or "webgpu".
 import * as tf from "@tensorflow/tfjs";
 import { setThreadsCount } from "@tensorflow/tfjs-backend-wasm";
 import { BATCH, checks, classes, LENET, MLP, values, weight } from "../lib/data.mjs";
 import { serve } from "../lib/peer.mjs";
 
 const name = process.argv[2];
+// It looks for the browser's WebGPU when it is imported.
+if (name === "webgpu") {
+  await import("./navigator.mjs");
+  await import("@tensorflow/tfjs-backend-webgpu");
+}
+
+/** A GPU's numbers come later. */
+const read = (tensor) => (name === "webgpu" ? tensor.data() : tensor.dataSync());
 
 /** A weight stored as `[out, in]`, as a variable `[in, out]`. */
 function linear(outputs, inputs, index) {
@@ -24,9 +32,9 @@ function conv(outputs, inputs, size, index) {
 async function training(forward, optimizer, labels, outputs) {
   const y = tf.cast(tf.oneHot(tf.tensor1d(labels, "int32"), outputs), "float32");
   const loss = () => tf.mul(tf.sum(tf.mul(tf.logSoftmax(forward()), y)), -1 / BATCH);
-  const step = () => {
+  const step = async () => {
     const cost = optimizer.minimize(loss, true);
-    const [result] = cost.dataSync();
+    const [result] = await read(cost);
     cost.dispose();
     return result;
   };
@@ -34,17 +42,17 @@ async function training(forward, optimizer, labels, outputs) {
 }
 
 const kinds = {
-  matmul({ rows, depth, columns }) {
+  async matmul({ rows, depth, columns }) {
     const a = tf.tensor2d(values(rows * depth, 1), [rows, depth]);
     const b = tf.tensor2d(values(depth * columns, 2), [depth, columns]);
     // Not inside of tidy, which would search the numbers for tensors.
-    const run = () => {
+    const run = async () => {
       const product = tf.matMul(a, b);
-      const numbers = product.dataSync();
+      const numbers = await read(product);
       product.dispose();
       return numbers;
     };
-    const result = run();
+    const result = await run();
     return { run, check: [result[0], result[result.length - 1]] };
   },
   mlp() {
@@ -72,7 +80,7 @@ const kinds = {
 const on = (make) => async (work, threads) => {
   if (name === "wasm") setThreadsCount(threads);
   await tf.setBackend(name);
-  const alone = threads > 1;
+  const alone = name !== "webgpu" && threads > 1;
   const note = alone ? "1 thread: has no more in Node" : undefined;
   return { ...(await make(work)), note };
 };
