@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { unpackedChromium } from "../../backend-wasm/tests/browser/chromium.ts";
@@ -32,7 +32,10 @@ export async function provideAdapter(what: string): Promise<string | undefined> 
       file_format_version: "1.0.0",
       ICD: { library_path: join(folder, library), api_version: "1.3.0" },
     };
-    writeFileSync(driver, JSON.stringify(manifest));
+    // Beside its place, so that another test file never reads half of it.
+    const fresh = `${driver}.${process.pid}`;
+    writeFileSync(fresh, JSON.stringify(manifest));
+    renameSync(fresh, driver);
   }
   process.env["VK_DRIVER_FILES"] = driver;
   try {
