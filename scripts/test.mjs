@@ -140,9 +140,18 @@ function namesOfFailed(report) {
   });
 }
 
+/** The test files that took longest, with their seconds. */
+function slowestFiles({ testResults }, most = 8) {
+  const files = testResults.map(({ name, startTime, endTime }) => ({
+    name: shortPath(name),
+    took: endTime - startTime,
+  }));
+  return files.sort((a, b) => b.took - a.took).slice(0, most);
+}
+
 /** Real numbers from vitest's report. A test file that did not load holds no test, but is a failure. */
 function readReport() {
-  if (!existsSync(reportFile)) return { passed: 0, failed: 1, skipped: 0, files: 0, names: [] };
+  if (!existsSync(reportFile)) return { passed: 0, failed: 1, skipped: 0, files: 0, slowest: [], names: [] };
   const report = JSON.parse(readFileSync(reportFile, "utf8"));
   const unloaded = report.testResults.filter(
     ({ status, assertionResults }) =>
@@ -153,6 +162,7 @@ function readReport() {
     failed: report.numFailedTests + unloaded.length,
     skipped: report.numPendingTests + report.numTodoTests,
     files: report.testResults.length,
+    slowest: slowestFiles(report),
     names: namesOfFailed(report),
   };
 }
@@ -175,7 +185,7 @@ const built = await setUp();
 const installed = existsSync(join(root, "node_modules", ".modules.yaml"));
 if (installed && !nightly) for (const one of CHECKS) await check(one, built);
 
-let counts = { passed: 0, failed: 0, skipped: 0, names: [] };
+let counts = { passed: 0, failed: 0, skipped: 0, slowest: [], names: [] };
 let closing = "";
 if (installed) {
   const { code, output, milliseconds } = await unitTests();
@@ -224,6 +234,8 @@ for (const { name, ok, milliseconds, detail } of results) {
 // Failed checks count as failures, so that a run that exits non-zero never says "0 failed".
 const failedChecks = results.filter(({ name, ok }) => !ok && name !== "unit tests").length;
 const failed = counts.failed + failedChecks;
+for (const { name, took } of counts.slowest)
+  process.stdout.write(`          ${seconds(took).padStart(8)}  ${name}\n`);
 for (const name of counts.names) process.stdout.write(`          ${name}\n`);
 process.stdout.write(`\n${closing === "" ? "" : `${closing}\n\n`}`);
 process.stdout.write(

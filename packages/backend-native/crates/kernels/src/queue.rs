@@ -264,17 +264,18 @@ fn work(shared: &Shared) {
                 Command::Free(block) => freed = block.bytes(),
                 _ => {}
             }
-            if shared.closing.load(Ordering::Relaxed) {
-                refuse(command);
-            } else {
-                obey(shared, command);
-            }
+            let closing = shared.closing.load(Ordering::Relaxed);
+            let answer = if closing { refuse(command) } else { obey(shared, command) };
             let mut state = shared.lock();
             state.open -= 1;
             state.written -= written;
             state.freed -= freed;
             drop(state);
             shared.done.notify_all();
+            // Who is answered must find the command done.
+            if let Some((reply, result)) = answer {
+                reply(result);
+            }
         }
         if let Some((pool, reply)) = closed {
             drop(pool);
@@ -283,13 +284,17 @@ fn work(shared: &Shared) {
     }
 }
 
-fn refuse(command: Command) {
-    if let Command::Read(_, reply) | Command::Finish(reply) = command {
-        reply(Err(Failure::Closed));
+/// Whom to tell, and what.
+type Answer = (Reply, Result<Vec<u8>, Failure>);
+
+fn refuse(command: Command) -> Option<Answer> {
+    match command {
+        Command::Read(_, reply) | Command::Finish(reply) => Some((reply, Err(Failure::Closed))),
+        _ => None,
     }
 }
 
-fn obey(shared: &Shared, command: Command) {
+fn obey(shared: &Shared, command: Command) -> Option<Answer> {
     match command {
         Command::Run(call) => run_call(shared, &call),
         Command::Write(place, bytes) => {
@@ -299,7 +304,7 @@ fn obey(shared: &Shared, command: Command) {
         }
         Command::Read(place, reply) => {
             let admitted = shared.lock().failures.admit(&place.range());
-            reply(admitted.and_then(|()| copy_of(&place)));
+            return Some((reply, admitted.and_then(|()| copy_of(&place))));
         }
         Command::Free(block) => {
             let place = Place { data: block.data(), bytes: block.bytes() };
@@ -307,9 +312,10 @@ fn obey(shared: &Shared, command: Command) {
         }
         Command::Finish(reply) => {
             let untold = shared.lock().failures.tell();
-            reply(untold.map_or(Ok(Vec::new()), Err));
+            return Some((reply, untold.map_or(Ok(Vec::new()), Err)));
         }
     }
+    None
 }
 
 fn copy_of(place: &Place) -> Result<Vec<u8>, Failure> {

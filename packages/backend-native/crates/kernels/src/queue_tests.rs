@@ -279,6 +279,23 @@ fn what_waits_when_a_queue_is_closed_is_answered() {
 }
 
 #[test]
+fn who_is_answered_finds_the_work_done() {
+    let mut engine = Engine::new();
+    let handle = engine.buffer(4);
+    let (send, answers) = channel();
+    let looking = |shared: Arc<Shared>| -> Reply {
+        let send = send.clone();
+        Box::new(move |_| send.send(shared.lock().open).unwrap())
+    };
+    engine.queue.finish(looking(engine.queue.shared.clone()));
+    assert_eq!(answers.recv(), Ok(0));
+    // SAFETY: the block is the pool's until the engine closes.
+    unsafe { engine.queue.read(engine.data(handle), 16, looking(engine.queue.shared.clone())) };
+    assert_eq!(answers.recv(), Ok(0));
+    engine.close();
+}
+
+#[test]
 fn more_than_may_wait_waits() {
     let mut engine = Engine::new();
     let x = engine.with(&[1.0; 8]);
