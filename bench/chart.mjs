@@ -80,6 +80,11 @@ export function chart({ machine, rounds, rows }, title) {
       }),
     ],
   });
+  // Plot's own style sheet is for pages.
+  drawn.querySelector("style")?.remove();
+  const name = document.createElementNS("http://www.w3.org/2000/svg", "title");
+  name.textContent = `${title}: how many times as fast as each peer`;
+  drawn.prepend(name);
   drawn.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   return drawn.outerHTML;
 }
