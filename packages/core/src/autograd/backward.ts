@@ -8,7 +8,7 @@ import { checkFunction, checkOptions, checkTensor, show } from "../ops/options.t
 import { copied, filled } from "../ops/programs.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { consume, type Graph } from "./graph.ts";
-import { type Edge, type Node, type Saved, type ValueType, withGradients } from "./tape.ts";
+import { type Edge, edgeOf, type Node, type Saved, type ValueType, withGradients } from "./tape.ts";
 
 /** Options of {@link backward} and the functions built on it. */
 export interface BackwardOptions {
@@ -16,13 +16,6 @@ export interface BackwardOptions {
   readonly retainGraph?: boolean;
   /** Record the backward itself, so that gradients can be differentiated; default false. */
   readonly createGraph?: boolean;
-}
-
-/** Where {@link sweep} delivers a gradient that reached a wanted place. */
-export interface Target {
-  readonly node: Node | undefined;
-  readonly outputIndex: number;
-  readonly leaf: Tensor | undefined;
 }
 
 let sweeps = 0;
@@ -111,7 +104,7 @@ export function zeroGrad(tensors: Iterable<Tensor>): void {
 export function sweep(
   roots: readonly Tensor[],
   seeds: readonly Tensor[],
-  targets: readonly Target[] | undefined,
+  targets: readonly Edge[] | undefined,
   options: Required<BackwardOptions>,
   deliver: (leaf: Tensor, gradient: Tensor, target: number) => void,
 ): void {
@@ -119,15 +112,12 @@ export function sweep(
   const gradients = new Map<Node, (Tensor | undefined)[]>();
   const leaves = new Map<Tensor, Tensor>();
   const wantedLeaves = targets === undefined ? undefined : new Map<Tensor, number[]>();
-  const wantedNodes = new Map<Node, { readonly output: number; readonly target: number }[]>();
+  const wantedNodes = new Map<Node, { output: number; target: number }[]>();
   targets?.forEach((target, index) => {
     if (target.node !== undefined)
-      wantedNodes.set(target.node, [
-        ...(wantedNodes.get(target.node) ?? []),
-        { output: target.outputIndex, target: index },
-      ]);
-    else if (target.leaf !== undefined)
-      wantedLeaves?.set(target.leaf, [...(wantedLeaves.get(target.leaf) ?? []), index]);
+      cached(wantedNodes, target.node, () => []).push({ output: target.outputIndex, target: index });
+    else if (target.leaf !== undefined && wantedLeaves !== undefined)
+      cached(wantedLeaves, target.leaf, () => []).push(index);
   });
 
   const uses = new Uses(!options.createGraph);
@@ -159,10 +149,7 @@ export function sweep(
     const nodes = reachable(roots, mark);
     if (wantedLeaves !== undefined) passed = leadingTo(nodes, wantedNodes, wantedLeaves);
     roots.forEach((root, i) => {
-      arrive(
-        { node: root.node, outputIndex: root.outputIndex, leaf: root.node === undefined ? root : undefined },
-        seeds[i] as Tensor,
-      );
+      arrive(edgeOf(root), seeds[i] as Tensor);
     });
     for (const node of nodes) {
       const arrived = gradients.get(node);

@@ -20,7 +20,8 @@ export class Graph implements Owner, ScopedGraph {
   private readonly storages: (Storage | undefined)[] = [];
   private readonly held: (Storage | undefined)[] = [];
   private watched = false;
-  private heldOutside = false;
+  /** Whether a tensor without an owner is part of it. */
+  pinned = false;
 
   /** The graph that this one was merged into, or itself. */
   root(): Graph {
@@ -48,7 +49,7 @@ export class Graph implements Owner, ScopedGraph {
     younger.storages.length = 0;
     younger.held.length = 0;
     younger.parent = this;
-    if (younger.heldOutside) this.pin();
+    if (younger.pinned) this.pin();
     return this;
   }
 
@@ -90,13 +91,8 @@ export class Graph implements Owner, ScopedGraph {
 
   /** Notes that a tensor without an owner is part of it. */
   pin(): void {
-    this.heldOutside = true;
+    this.pinned = true;
     this.watch();
-  }
-
-  /** Whether a tensor without an owner is part of it. */
-  get pinned(): boolean {
-    return this.heldOutside;
   }
 
   /** Lets go of everything it saved; no backward can pass it any more. */

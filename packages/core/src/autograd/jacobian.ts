@@ -7,7 +7,8 @@ import { reshape, slice } from "../ops/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { sweep } from "./backward.ts";
 import { checkedResult } from "./jvp.ts";
-import { grad, stand, targetOf, traced, wantsGraph } from "./transforms.ts";
+import { edgeOf } from "./tape.ts";
+import { grad, stand, traced, wantsGraph } from "./transforms.ts";
 
 /**
  * All derivatives of a function's result by its first argument, as a function of the same arguments: shape
@@ -48,7 +49,7 @@ function jacobianAt(op: string, fn: (point: Tensor) => Tensor, x: Tensor): Tenso
       let row: Tensor | undefined;
       const seed = reshape(slice(seeds, i), value.shape);
       const options = { retainGraph: createGraph || i + 1 < value.size, createGraph };
-      sweep([value], [seed], [targetOf(point)], options, (_leaf, gradient) => {
+      sweep([value], [seed], [edgeOf(point)], options, (_leaf, gradient) => {
         row = gradient;
       });
       return row ?? filled(x.device, x.shape, x.dtype, 0);

@@ -5,7 +5,8 @@ import { checkFunction, checkTensor, show } from "../ops/options.ts";
 import { filled } from "../ops/programs.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { sweep } from "./backward.ts";
-import { ownHandle, stand, targetOf, traced, wantsGraph } from "./transforms.ts";
+import { edgeOf } from "./tape.ts";
+import { ownHandle, stand, traced, wantsGraph } from "./transforms.ts";
 
 /**
  * The value of a function and its Jacobian-vector product, `[value, tangent]`: how the value moves when the primals move
@@ -33,13 +34,13 @@ export function jvp(
       const roots: Tensor[] = [];
       const seeds: Tensor[] = [];
       const both = { retainGraph: true, createGraph: true };
-      sweep([value], [vector], stands.map(targetOf), both, (_leaf, product, position) => {
+      sweep([value], [vector], stands.map(edgeOf), both, (_leaf, product, position) => {
         if (!product.requiresGrad) return;
         roots.push(product);
         seeds.push(tangents[position] as Tensor);
       });
       const options = { retainGraph: createGraph, createGraph };
-      sweep(roots, seeds, [targetOf(vector)], options, (_leaf, result) => {
+      sweep(roots, seeds, [edgeOf(vector)], options, (_leaf, result) => {
         tangent = result;
       });
     }

@@ -8,8 +8,7 @@ import { alias, identityView } from "../ops/views.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { isPlainObject } from "../tensor/tree.ts";
 import { sweep } from "./backward.ts";
-import { gradientsEnabled, type Node, tapeLength, withGradients } from "./tape.ts";
-import { targetOf } from "./transforms.ts";
+import { edgeOf, gradientsEnabled, type Node, tapeLength, withGradients } from "./tape.ts";
 
 interface RematAttributes {
   /** The differentiable results, of the first run. */
@@ -39,7 +38,7 @@ const REMAT: Op<RematAttributes> = {
         sweep(
           arrived.map(({ root }) => root),
           arrived.map(({ seed }) => seed),
-          wanted.map(({ x }) => targetOf(x)),
+          wanted.map(({ x }) => edgeOf(x)),
           { retainGraph: createGraph, createGraph },
           (_leaf, gradient, target) => {
             found[(wanted[target] as { i: number }).i] = gradient;

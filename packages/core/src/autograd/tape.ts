@@ -14,6 +14,11 @@ export interface Edge {
   readonly leaf: Tensor | undefined;
 }
 
+/** Where gradients of a tensor arrive. */
+export function edgeOf(x: Tensor): Edge {
+  return { node: x.node, outputIndex: x.outputIndex, leaf: x.node === undefined ? x : undefined };
+}
+
 /** Shape and dtype of a value, without the value. */
 export interface ValueType {
   readonly shape: Shape;
@@ -133,14 +138,8 @@ export function record(
   let graph: Graph | undefined;
   for (let i = 0; i < inputs.length; i++) {
     const input = inputs[i] as Tensor;
-    if (input.node !== undefined) {
-      edges[i] = { node: input.node, outputIndex: input.outputIndex, leaf: undefined };
-      graph = graph === undefined ? input.node.graph : graph.merge(input.node.graph);
-    } else if (input.leafGradient) {
-      edges[i] = { node: undefined, outputIndex: 0, leaf: input };
-    } else {
-      edges[i] = undefined;
-    }
+    edges[i] = input.requiresGrad ? edgeOf(input) : undefined;
+    if (input.node !== undefined) graph = graph?.merge(input.node.graph) ?? input.node.graph;
   }
   if (graph === undefined) {
     graph = new Graph();

@@ -7,8 +7,8 @@ import { filled } from "../ops/programs.ts";
 import { alias, detach, identityView } from "../ops/views.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { type Tree, treeLeaves, treeMap, visitTensors } from "../tensor/tree.ts";
-import { type BackwardOptions, checkDifferentiable, checkedSeed, sweep, type Target } from "./backward.ts";
-import { gradientsEnabled, withGradients } from "./tape.ts";
+import { type BackwardOptions, checkDifferentiable, checkedSeed, sweep } from "./backward.ts";
+import { type Edge, edgeOf, gradientsEnabled, withGradients } from "./tape.ts";
 
 /**
  * Runs a synchronous function without recording. It is a scope too: tensors made inside end, except those returned.
@@ -74,11 +74,6 @@ export function stand(x: Tensor, nested: boolean, op = "grad"): Tensor {
   return leaf;
 }
 
-/** Where gradients of a tensor arrive. */
-export function targetOf(x: Tensor): Target {
-  return { node: x.node, outputIndex: x.outputIndex, leaf: x.node === undefined ? x : undefined };
-}
-
 interface Differentiated {
   readonly result: unknown;
   readonly gradients: readonly Tree[];
@@ -117,7 +112,7 @@ function differentiate(
       sweep(
         [value],
         [seed],
-        leaves.map(targetOf),
+        leaves.map(edgeOf),
         { retainGraph: createGraph, createGraph },
         (_leaf, gradient, target) => {
           found[target] = gradient;
@@ -243,10 +238,10 @@ export function vjp(
   ...primals: readonly Tensor[]
 ): [value: Tensor, pullback: (gradient: Tensor, options?: BackwardOptions) => Tensor[]] {
   const nested = gradientsEnabled();
-  let targets: readonly Target[] = [];
+  let targets: readonly Edge[] = [];
   const value = scope(() => {
     const stands = primals.map((primal) => stand(primal, nested));
-    targets = stands.map(targetOf);
+    targets = stands.map(edgeOf);
     return withGradients(true, () => refusePromise("vjp", fn(...stands)));
   });
   const pullback = (gradient: Tensor, options: BackwardOptions = {}): Tensor[] => {

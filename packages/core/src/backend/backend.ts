@@ -18,7 +18,10 @@ export interface Capabilities {
   readonly threads: number;
   /** Most bytes of one buffer. */
   readonly maxBufferBytes: number;
-  /** Most distinct buffers one call may bind; Infinity where it does not matter. */
+  /**
+   * Most distinct buffers that one call of a required kernel may bind; Infinity where it does not matter. For fused kernels
+   * {@link Backend.supports} says.
+   */
   readonly maxBuffersPerCall: number;
 }
 
@@ -35,6 +38,8 @@ export interface Backend {
   /** Short name, for messages and reports: `cpu`, `wasm`, … */
   readonly name: string;
   readonly capabilities: Capabilities;
+  /** What it found to run on, where it tells: a GPU's vendor, limits and features. For reports. */
+  readonly description?: string | undefined;
 
   /**
    * A new buffer of at least `byteLength` bytes, content unspecified.

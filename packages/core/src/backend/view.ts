@@ -4,6 +4,8 @@ import type { DType } from "../dtype.ts";
 export interface BackendBuffer {
   /** Size in bytes, as asked of `allocate`. */
   readonly byteLength: number;
+  /** Whether the backend found out after `allocate` that there is no room for it. Core then frees it and all blocks at rest. */
+  readonly dead?: boolean;
 }
 
 /** Sizes of the dimensions, outermost first; `[]` is a scalar. */

@@ -28,6 +28,10 @@ export abstract class BackendDecorator implements Backend {
       this.readSync = (buffer, byteOffset, byteLength) => this.readNow(buffer, byteOffset, byteLength);
   }
 
+  get description(): string | undefined {
+    return this.wrapped.description;
+  }
+
   allocate(byteLength: number): BackendBuffer {
     return this.wrapped.allocate(byteLength);
   }

@@ -124,7 +124,7 @@ export class ValidatedBackend extends BackendDecorator {
         `${buffers.length} where views use ${used.length}`,
       );
     const { maxBuffersPerCall } = this.capabilities;
-    if (buffers.length > maxBuffersPerCall)
+    if (isRequired(call) && buffers.length > maxBuffersPerCall)
       fail("buffers", `at most ${maxBuffersPerCall}`, String(buffers.length));
     inputs.forEach((view, index) => {
       checkView(`input ${index}`, view, fail);

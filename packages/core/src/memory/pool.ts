@@ -65,8 +65,10 @@ export class Pool {
     const { shelves } = this;
     while (shelves.length <= index) shelves.push({ bytes: classBytes(shelves.length), rest: [], used: 0 });
     const shelf = shelves[index] as Shelf;
-    const { bytes } = shelf;
-    let buffer = shelf.rest.pop();
+    const { bytes, rest } = shelf;
+    // It may have turned out at rest that there is no room for it.
+    if (rest.at(-1)?.dead) this.shrink(0);
+    let buffer = rest.pop();
     shelf.used = ++this.takes;
     if (buffer === undefined) {
       this.misses++;
@@ -74,7 +76,7 @@ export class Pool {
       try {
         buffer = this.backend.allocate(bytes);
       } catch (error) {
-        if (!(error instanceof OutOfMemoryError)) throw error;
+        if (!(error instanceof OutOfMemoryError) || this.pooledBytes === 0) throw error;
         this.shrink(0);
         buffer = this.backend.allocate(bytes);
       }
@@ -87,13 +89,14 @@ export class Pool {
     return buffer;
   }
 
-  /** Lays a block to rest. */
+  /** Lays a block to rest. One that never had room is freed, with all that rests. */
   give(buffer: BackendBuffer, index: number): void {
     const { bytes, rest } = this.shelves[index] as Shelf;
     this.liveBuffers--;
     this.liveBytes -= bytes;
     this.pooledBytes += bytes;
     rest.push(buffer);
+    if (buffer.dead) this.shrink(0);
   }
 
   /**

@@ -138,8 +138,8 @@ function inheritedOwner(inputs: readonly Tensor[]): Owner | undefined {
 export function together(op: string, inputs: readonly Tensor[]): readonly Tensor[] {
   for (const one of inputs) {
     checkTensor(op, one);
-    const [first] = inputs as [Tensor];
-    if (one.device !== first.device) throw mixedBackends(op, first.device, one.device);
+    const { device } = inputs[0] as Tensor;
+    if (one.device !== device) throw mixedBackends(op, device, one.device);
   }
   return inputs;
 }

@@ -9,12 +9,13 @@ import { add } from "./binary.ts";
 import { runFused } from "./fused.ts";
 import { matmul } from "./matmul.ts";
 import { type Op, saveFactors } from "./op.ts";
-import { checkInteger, checkOptions, checkTensor } from "./options.ts";
+import { checkChoice, checkInteger, checkOptions, checkTensor } from "./options.ts";
 import { sum } from "./reduce.ts";
 import { castTo } from "./select.ts";
 import { permute, reshape } from "./shape.ts";
 import { withUnitDims } from "./views.ts";
 import {
+  bothSides,
   checkSpatial,
   fold,
   type Padding,
@@ -96,7 +97,7 @@ const CONV_INPUT_GRAD: Op<ConvAttributes> = {
     const columns = matmul(groupedPositions(g as Tensor, attributes), kernels);
     const rank = kernel.length;
     const split = reshape(columns, [batch, groups, ...outShape.slice(2), channels / groups, ...kernel]);
-    const spatial = Array.from({ length: rank }, (_, i) => i + 2);
+    const spatial = kernel.map((_, i) => i + 2);
     const ordered = permute(split, [0, 1, 2 + rank, ...spatial, ...spatial.map((axis) => axis + rank + 1)]);
     const padded = [batch, channels, ...xShape.slice(2).map((size, i) => size + bothSides(padding, i))];
     const merged = reshape(ordered, [batch, channels, ...outShape.slice(2), ...kernel]);
@@ -147,11 +148,6 @@ function single(op: Op<ConvAttributes>, inputs: readonly Tensor[], attributes: C
   return apply(op, inputs, attributes)[0] as Tensor;
 }
 
-function bothSides(padding: Padding, i: number): number {
-  const [before, after] = padding[i] as readonly [number, number];
-  return before + after;
-}
-
 /** Windows of x as matrices, `[batch, groups, positions, inChannels / groups * kernel]`. */
 function unrolled(
   x: Tensor,
@@ -161,7 +157,7 @@ function unrolled(
   const rank = kernelSize.length;
   const [batch, channels] = xShape as [number, number];
   const all = windows(padTrailing(x, padding, 0), { kernelSize, stride, dilation });
-  const spatial = Array.from({ length: rank }, (_, i) => i + 3);
+  const spatial = kernelSize.map((_, i) => i + 3);
   const grouped = reshape(all, [batch, groups, channels / groups, ...outShape.slice(2), ...kernelSize]);
   const ordered = permute(grouped, [0, 1, ...spatial, 2, ...spatial.map((axis) => axis + rank)]);
   return reshape(ordered, [batch, groups, sizeOf(outShape.slice(2)), sizeOf(weightShape.slice(1))]);
@@ -190,6 +186,8 @@ function fused(
   );
 }
 
+const CONV_OPTIONS = ["stride", "padding", "dilation", "groups"];
+
 function convolve(
   op: string,
   rank: number,
@@ -198,16 +196,20 @@ function convolve(
   bias: Tensor | undefined,
   options: ConvOptions,
 ): Tensor {
-  checkOptions(op, options, ["stride", "padding", "dilation", "groups"]);
+  checkOptions(op, options, CONV_OPTIONS);
   checkSpatial(op, x, rank);
   checkTensor(op, weight);
   if (bias !== undefined) checkTensor(op, bias, " as the bias, the third argument (options come fourth)");
   const stride = perDimension(op, "stride", options.stride ?? 1, rank, 1);
   const dilation = perDimension(op, "dilation", options.dilation ?? 1, rank, 1);
   const groups = checkInteger(op, "groups", options.groups ?? 1, 1);
-  const [batch, channels] = x.shape as [number, number];
-  const [outChannels, perGroup] = weight.shape as [number, number];
-  if (weight.rank !== rank + 2 || perGroup * groups !== channels || outChannels % groups !== 0) {
+  const channels = x.shape[1] as number;
+  const outChannels = weight.shape[0] as number;
+  if (
+    weight.rank !== rank + 2 ||
+    (weight.shape[1] as number) * groups !== channels ||
+    outChannels % groups !== 0
+  ) {
     throw new ShapeError(
       `${op}: weight ${showShape(weight.shape)} does not fit x ${showShape(x.shape)} with ${groups} group(s): expected ` +
         `[outChannels, ${channels / groups}, ${rank} kernel sizes], with outChannels a multiple of ${groups}.`,
@@ -216,20 +218,19 @@ function convolve(
   if (bias !== undefined && (bias.rank !== 1 || bias.size !== outChannels)) {
     throw new ShapeError(`${op}: bias must be [${outChannels}], got ${showShape(bias.shape)}.`);
   }
-  const kernelSize = weight.shape.slice(2);
-  const padding = resolvePadding(op, options.padding ?? 0, kernelSize, stride, dilation);
-  const positions = kernelSize.map((size, i) =>
-    windowCount(
-      (x.shape[i + 2] as number) + bothSides(padding, i),
-      size,
-      stride[i] as number,
-      dilation[i] as number,
-    ),
-  );
-  if (positions.some((count) => count < 1)) {
-    throw new ShapeError(
-      `${op}: the kernel ${showShape(kernelSize)} (dilation ${showShape(dilation)}) is larger than the padded input of x ${showShape(x.shape)}.`,
-    );
+  const padding = resolvePadding(op, options.padding ?? 0, weight, stride, dilation);
+  const outShape = x.shape.slice();
+  outShape[1] = outChannels;
+  for (let i = 0; i < rank; i++) {
+    const length = (outShape[i + 2] as number) + bothSides(padding, i);
+    const size = weight.shape[i + 2] as number;
+    const count = windowCount(length, size, stride[i] as number, dilation[i] as number);
+    if (count < 1) {
+      throw new ShapeError(
+        `${op}: the kernel ${showShape(weight.shape.slice(2))} (dilation ${showShape(dilation)}) is larger than the padded input of x ${showShape(x.shape)}.`,
+      );
+    }
+    outShape[i + 2] = count;
   }
   const attributes: ConvAttributes = {
     stride,
@@ -238,11 +239,12 @@ function convolve(
     groups,
     xShape: x.shape,
     weightShape: weight.shape,
-    outShape: [batch, outChannels, ...positions],
+    outShape,
   };
   const inputs = bias === undefined ? [x, weight] : [x, weight, bias];
+  if (weight.dtype === x.dtype && (bias === undefined || bias.dtype === x.dtype))
+    return single(CONV, inputs, attributes);
   const dtype = inputs.map((input) => input.dtype).reduce((a, b) => promoteTypes(a, b, op));
-  if (inputs.every((input) => input.dtype === dtype)) return single(CONV, inputs, attributes);
   return composite(inputs, () =>
     single(
       CONV,
@@ -255,23 +257,23 @@ function convolve(
 function resolvePadding(
   op: string,
   padding: NonNullable<ConvOptions["padding"]>,
-  kernelSize: Shape,
+  weight: Tensor,
   stride: readonly number[],
   dilation: readonly number[],
 ): Padding {
-  if (padding === "valid") return kernelSize.map(() => [0, 0]);
-  if (padding !== "same") {
-    if (typeof padding === "string")
-      throw new OptionError(`${op}: padding must be numbers, "same" or "valid", got "${String(padding)}".`);
-    return perDimension(op, "padding", padding, kernelSize.length, 0).map((amount) => [amount, amount]);
-  }
-  if (stride.some((step) => step !== 1))
+  const rank = stride.length;
+  if (typeof padding === "string") checkChoice(op, "padding, if not numbers,", padding, ["same", "valid"]);
+  const same = padding === "same";
+  if (same && stride.some((step) => step !== 1))
     throw new OptionError(`${op}: padding "same" needs stride 1, got ${showShape(stride)}.`);
-  return kernelSize.map((size, i) => {
-    const total = (dilation[i] as number) * (size - 1);
-    const before = Math.floor(total / 2);
-    return [before, total - before];
-  });
+  const amounts = typeof padding === "string" ? undefined : perDimension(op, "padding", padding, rank, 0);
+  const sides = new Array<readonly [number, number]>(rank);
+  for (let i = 0; i < rank; i++) {
+    const total = same ? (dilation[i] as number) * ((weight.shape[i + 2] as number) - 1) : 0;
+    const before = amounts?.[i] ?? Math.floor(total / 2);
+    sides[i] = [before, amounts?.[i] ?? total - before];
+  }
+  return sides;
 }
 
 /** Cross-correlation over one dimension: x `[batch, in, length]`, weight `[out, in / groups, size]`, bias `[out]`. */

@@ -244,7 +244,7 @@ function withProbabilities(
 ): Tensor {
   if (!sameShape(target.shape, logits.shape)) {
     throw new ShapeError(
-      `crossEntropy: class probabilities must have the shape of the logits ${showShape(logits.shape)}, got ${showShape(target.shape)}.`,
+      `crossEntropy: the target must be integers, or of shape ${showShape(logits.shape)}, got ${showShape(target.shape)}.`,
     );
   }
   if (options.ignoreIndex !== undefined)

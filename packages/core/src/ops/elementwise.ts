@@ -53,9 +53,13 @@ export function callElementwise(
   params: readonly number[] = NO_PARAMS,
 ): Tensor {
   let promoted: DType | undefined;
+  let scalars = 0;
   for (let i = 0; i < operands.length; i++) {
     const operand = operands[i] as Operand;
-    if (typeof operand === "number") continue;
+    if (typeof operand === "number") {
+      scalars++;
+      continue;
+    }
     checkTensor(spec.name, operand);
     const dtype = operand.view.dtype;
     promoted =
@@ -75,19 +79,25 @@ export function callElementwise(
   }
   let program = programs.get(key);
   if (program === undefined) {
-    program = buildProgram(spec, operands, params.length, compute);
+    program = buildProgram(spec, operands, scalars, params.length, compute);
     programs.set(key, program);
   }
 
-  const tensors: Tensor[] = [];
-  let values = params;
+  LISTS[result] ??= [result];
+  const attributes = { program, params, dtypes: LISTS[result] };
+  if (scalars === 0) return apply(op, operands as readonly Tensor[], attributes)[0] as Tensor;
+  // Lists as long as they become: one that grows makes room for seventeen at once.
+  const tensors = new Array<Tensor>(operands.length - scalars);
+  const values = new Array<number>(scalars + params.length);
+  let count = 0;
   for (let i = 0; i < operands.length; i++) {
     const operand = operands[i] as Operand;
-    if (typeof operand !== "number") tensors.push(operand);
-    else if (values === params) values = [...operands.filter((one) => typeof one === "number"), ...params];
+    if (typeof operand === "number") values[i - count] = operand;
+    else tensors[count++] = operand;
   }
-  LISTS[result] ??= [result];
-  return apply(op, tensors, { program, params: values, dtypes: LISTS[result] })[0] as Tensor;
+  for (let i = 0; i < params.length; i++) values[scalars + i] = params[i] as number;
+  attributes.params = values;
+  return apply(op, tensors, attributes)[0] as Tensor;
 }
 
 /**
@@ -100,33 +110,30 @@ function withNumbers(
   operands: readonly Operand[],
   params: readonly number[],
 ): DType {
-  const kind = DTYPES[promoted].kind;
+  let dtype = promoted;
+  const { kind } = DTYPES[promoted];
   if (kind !== "float") {
     if (spec.result === "float") return "f32";
     const numbers = [...operands, ...params].filter((value) => typeof value === "number");
-    if (numbers.length === 0) return checkKind(spec, promoted);
-    if (!numbers.every(Number.isInteger)) return checkKind(spec, "f32");
-    const dtype = kind === "bool" ? "i32" : promoted;
-    const [low, high] = DTYPES[dtype].range as readonly [number, number];
+    if (!numbers.every(Number.isInteger)) dtype = "f32";
+    else if (kind === "bool" && numbers.length > 0) dtype = "i32";
+    // Floats have no bounds.
+    const [low, high] = DTYPES[dtype].range ?? [-Infinity, Infinity];
     for (const value of numbers) {
       if (value < low || value > high) {
         throw new DTypeError(
-          `${spec.name}: ${value} is not in the range of ${dtype}, ${low} to ${high}. Convert the tensor first: x.cast("f32").`,
+          `${spec.name}: ${value} is not in the range of ${dtype}, ${low} to ${high}. Convert the tensor: x.cast("f32").`,
         );
       }
     }
-    return checkKind(spec, dtype);
   }
-  return checkKind(spec, promoted);
-}
-
-function checkKind(spec: ElementwiseSpec, dtype: DType): DType {
-  if (spec.takes === undefined) return dtype;
-  const kind = DTYPES[dtype].kind;
-  if (!spec.takes.includes(kind === "uint" ? "int" : kind)) {
-    throw new DTypeError(
-      `${spec.name}: takes ${spec.takes.join(" or ")} tensors, got ${dtype}. Convert with x.cast(…).`,
-    );
+  if (spec.takes !== undefined) {
+    const found = DTYPES[dtype].kind;
+    if (!spec.takes.includes(found === "uint" ? "int" : found)) {
+      throw new DTypeError(
+        `${spec.name}: takes ${spec.takes.join(" or ")} tensors, got ${dtype}. Convert with x.cast(…).`,
+      );
+    }
   }
   return dtype;
 }
@@ -134,11 +141,11 @@ function checkKind(spec: ElementwiseSpec, dtype: DType): DType {
 function buildProgram(
   spec: ElementwiseSpec,
   operands: readonly Operand[],
+  scalars: number,
   paramCount: number,
   compute: ComputeDType,
 ): Program {
   const inputs: ComputeDType[] = [];
-  const scalars = operands.filter((operand) => typeof operand === "number").length;
   let nextScalar = 0;
   const exprs = operands.map((operand) => {
     if (typeof operand === "number") return s.param(nextScalar++, compute);

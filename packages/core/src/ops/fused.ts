@@ -30,13 +30,12 @@ export function runFused(
   params: readonly number[] = NO_PARAMS,
 ): readonly Tensor[] | undefined {
   const { backend } = device;
-  const { dtypes, maxBuffersPerCall } = backend.capabilities;
-  if (dtypes[parts.kernel] === undefined) return undefined;
+  if (backend.capabilities.dtypes[parts.kernel] === undefined) return undefined;
   const outputs = allocateEach(outputTypes, ({ dtype, shape }) => allocate(device, dtype, shape, origin));
   try {
     if (!outputs.some(isEmpty) && !inputs.some(isEmpty)) {
       const call = callOf(parts, viewsOf(inputs), viewsOf(outputs), params);
-      const support = call.buffers.length <= maxBuffersPerCall ? backend.supports(call) : undefined;
+      const support = backend.supports(call);
       if (support === "yes") {
         backend.execute(call);
         return outputs;

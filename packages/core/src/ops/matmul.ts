@@ -22,18 +22,18 @@ const MATMUL: Op<undefined> = {
     const inner = left.shape.at(-1) as number;
     const columns = right.shape.at(-1) as number;
     const batch = broadcastShapes("matmul", left.shape.slice(0, -2), right.shape.slice(0, -2));
+    const inputs =
+      batch.length === 0
+        ? [left, right]
+        : [expandView(left, [...batch, rows, inner]), expandView(right, [...batch, inner, columns])];
     const output = allocate(device, left.dtype, [...batch, rows, columns], "matmul");
     if (output.size === 0) return [output];
     return guarded([output], () => {
+      const outputs = [output.view];
       if (inner === 0) {
-        runMap(device, fillProgram(DTYPES[left.dtype].compute), [], [output.view], [0]);
+        runMap(device, fillProgram(DTYPES[left.dtype].compute), [], outputs, [0]);
         return;
       }
-      const inputs = [
-        expandView(left, [...batch, rows, inner]),
-        expandView(right, [...batch, inner, columns]),
-      ];
-      const outputs = [output.view];
       const buffers = distinctBuffers(inputs, outputs);
       execute(device, { kernel: "matmul", buffers, inputs, outputs, params: NO_PARAMS });
     });

@@ -53,9 +53,9 @@ export interface Op<A> {
  * `[saved[0], saved.at(-1)]` gives them back: one that was kept alone is both, and only its own place is read.
  */
 export function saveFactors(
-  [a, b]: readonly Tensor[],
+  inputs: readonly Tensor[],
   _outputs: readonly Tensor[],
-  [needA, needB]: readonly boolean[],
+  needs: readonly boolean[],
 ): readonly Tensor[] {
-  return [...(needB === true ? [a as Tensor] : []), ...(needA === true ? [b as Tensor] : [])];
+  return inputs.slice(needs[1] === true ? 0 : 1, needs[0] === true ? 2 : 1);
 }

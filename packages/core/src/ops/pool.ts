@@ -14,6 +14,7 @@ import { argmax, max, sum } from "./reduce.ts";
 import { reshape } from "./shape.ts";
 import { detach, withUnitDims } from "./views.ts";
 import {
+  bothSides,
   checkSpatial,
   fold,
   type Padding,
@@ -128,12 +129,8 @@ function spread(g: Tensor, x: Tensor | undefined, attributes: PoolAttributes): T
     });
     rows = scatterAdd(filled(g.device, rowShape, g.dtype, 0), -1, winners, withUnitDims(g, [...outShape, 1]));
   }
-  const padded = xShape.map((size, axis) => size + bothSides(padding[axis - 2]));
+  const padded = xShape.map((size, axis) => size + bothSides(padding, axis - 2));
   return unpadTrailing(fold(reshape(rows, [...outShape, ...kernelSize]), padded, attributes), padding);
-}
-
-function bothSides(amounts: readonly [number, number] | undefined): number {
-  return amounts === undefined ? 0 : amounts[0] + amounts[1];
 }
 
 /** What the sum of each window is divided by: a number where it is the same everywhere, else `[1, 1, …positions]`. */
@@ -163,6 +160,11 @@ function divisors(x: Tensor, attributes: PoolAttributes): Tensor | number {
   );
 }
 
+const POOL_OPTIONS = {
+  max: ["kernelSize", "stride", "padding", "ceilMode", "dilation"],
+  mean: ["kernelSize", "stride", "padding", "ceilMode", "countIncludePad"],
+};
+
 function pool(
   op: string,
   rank: number,
@@ -170,17 +172,18 @@ function pool(
   x: Tensor,
   options: MaxPoolOptions & AvgPoolOptions,
 ): Tensor {
-  const kindOption = kind === "max" ? "dilation" : "countIncludePad";
   checkSpatial(op, x, rank);
   if (options === undefined) throw new OptionError(`${op}: give at least the window, { kernelSize: … }.`);
-  checkOptions(op, options, ["kernelSize", "stride", "padding", "ceilMode", kindOption]);
+  checkOptions(op, options, POOL_OPTIONS[kind]);
   const kernelSize = perDimension(op, "kernelSize", options.kernelSize, rank, 1);
   const stride = perDimension(op, "stride", options.stride ?? kernelSize, rank, 1);
   const dilation = perDimension(op, "dilation", options.dilation ?? 1, rank, 1);
   const amounts = perDimension(op, "padding", options.padding ?? 0, rank, 0);
-  const countedPadding = amounts.map((amount): [number, number] => [amount, amount]);
-  const padding: [number, number][] = [];
-  const positions = kernelSize.map((size, i) => {
+  const countedPadding = new Array<[number, number]>(rank);
+  const padding = new Array<[number, number]>(rank);
+  const outShape = x.shape.slice();
+  for (let i = 0; i < rank; i++) {
+    const size = kernelSize[i] as number;
     const amount = amounts[i] as number;
     const step = stride[i] as number;
     const length = x.shape[i + 2] as number;
@@ -196,9 +199,10 @@ function pool(
         `${op}: the window ${showShape(kernelSize)} is larger than the padded input of x ${showShape(x.shape)}.`,
       );
     }
-    padding.push([amount, Math.max(amount, (count - 1) * step + reach - length - amount)]);
-    return count;
-  });
+    countedPadding[i] = [amount, amount];
+    padding[i] = [amount, Math.max(amount, (count - 1) * step + reach - length - amount)];
+    outShape[i + 2] = count;
+  }
   const attributes: PoolAttributes = {
     kind,
     kernelSize,
@@ -208,7 +212,7 @@ function pool(
     countedPadding,
     countIncludePad: options.countIncludePad ?? true,
     xShape: x.shape,
-    outShape: [...x.shape.slice(0, 2), ...positions],
+    outShape,
   };
   return apply(POOL, [x], attributes)[0] as Tensor;
 }

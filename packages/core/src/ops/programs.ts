@@ -43,13 +43,7 @@ export interface ReduceAttributes extends MapAttributes {
 
 const MAP_GRADIENT: Gradient<MapAttributes> = {
   save(inputs, outputs, needs, { program }) {
-    const { uses } = planOf(program, needs, inputs, (outputs[0] as Tensor).shape, true);
-    const saved = new Array<Tensor>(uses.length);
-    for (let i = 0; i < uses.length; i++) {
-      const { from, index } = uses[i] as DerivativeUse;
-      saved[i] = (from === "input" ? inputs : outputs)[index] as Tensor;
-    }
-    return saved;
+    return valuesOf(planOf(program, needs, inputs, (outputs[0] as Tensor).shape, true), inputs, outputs);
   },
   vjp: (context) => programGradients(context, (context.outputs[0] as ValueType).shape, true),
 };
@@ -57,7 +51,7 @@ const MAP_GRADIENT: Gradient<MapAttributes> = {
 /** Sums alone have this derivative; other reductions take theirs from how they are composed. */
 const SUM_GRADIENT: Gradient<ReduceAttributes> = {
   save: (inputs, _outputs, needs, { program, shape }) =>
-    planOf(program, needs, inputs, shape, false).uses.map(({ index }) => inputs[index] as Tensor),
+    valuesOf(planOf(program, needs, inputs, shape, false), inputs),
   vjp(context) {
     const { shape, axes } = context.attributes;
     const kept = keptShape(shape, axes);
@@ -96,7 +90,7 @@ function forwardMap(
     const own = (inputs[i] as Tensor).view.shape;
     if (own !== shape) shape = broadcastShapes(this.name, shape, own);
   }
-  const outputs = allocateAll(device, dtypes, shape, this.name);
+  const outputs = allocateEach(dtypes, (dtype) => allocate(device, dtype, shape, this.name));
   // Not `guarded`: its closure would cost every eager operation more than the rest of this function.
   try {
     runMap(device, program, viewsOf(inputs), viewsOf(outputs), params);
@@ -113,7 +107,7 @@ function forwardReduce(
   { program, params, dtypes, kinds, axes, shape, resultShape }: ReduceAttributes,
   device: Device,
 ): readonly Tensor[] {
-  const outputs = allocateAll(device, dtypes, resultShape, this.name);
+  const outputs = allocateEach(dtypes, (dtype) => allocate(device, dtype, resultShape, this.name));
   const first = outputs[0] as Tensor;
   if (first.size === 0) return outputs;
   return guarded(outputs, () => {
@@ -189,16 +183,6 @@ function fillIdentity(device: Device, output: Tensor, kind: ReduceKind): void {
     [output.view],
     [kind === "prod" || kind === "all" ? 1 : 0],
   );
-}
-
-function allocateAll(
-  device: Device,
-  dtypes: readonly DType[],
-  shape: Shape,
-  origin: string,
-): readonly Tensor[] {
-  if (dtypes.length === 1) return [allocate(device, dtypes[0] as DType, shape, origin)];
-  return allocateEach(dtypes, (dtype) => allocate(device, dtype, shape, origin));
 }
 
 /** Runs kernels into outputs; if they throw, the outputs end. */
@@ -301,6 +285,20 @@ interface Plan {
   readonly alone: readonly (Rule | undefined)[];
 }
 
+/** The values that a plan's rules read. */
+function valuesOf(
+  { uses }: Plan,
+  inputs: readonly Tensor[],
+  outputs: readonly Tensor[] = inputs,
+): readonly Tensor[] {
+  const values = new Array<Tensor>(uses.length);
+  for (let i = 0; i < uses.length; i++) {
+    const { from, index } = uses[i] as DerivativeUse;
+    values[i] = (from === "input" ? inputs : outputs)[index] as Tensor;
+  }
+  return values;
+}
+
 const plansByProgram = new WeakMap<Program, Plan[]>();
 
 function planOf(
@@ -310,13 +308,12 @@ function planOf(
   shape: Shape,
   outputsSaved: boolean,
 ): Plan {
-  const ways = needs.map((need, i) =>
-    need ? (sameShape((inputs[i] as ValueType).shape, shape) ? 1 : 2) : 0,
-  );
-  ways.push(outputsSaved ? 1 : 0);
+  const ways = new Array<number>(needs.length + 1);
+  for (let i = 0; i < needs.length; i++)
+    ways[i] = needs[i] === true ? (sameShape((inputs[i] as ValueType).shape, shape) ? 1 : 2) : 0;
+  ways[needs.length] = outputsSaved ? 1 : 0;
   const plans = cached(plansByProgram, program, () => []);
-  const known = plans.find((plan) => sameShape(plan.ways, ways));
-  if (known !== undefined) return known;
+  for (const plan of plans) if (sameShape(plan.ways, ways)) return plan;
   const uses: DerivativeUse[] = [];
   const placeOf = ({ from, index }: DerivativeUse): number =>
     uses.findIndex((known) => known.from === from && known.index === index);

@@ -1,7 +1,6 @@
 import type { ArgReduceCall, ReduceKind } from "../backend/call.ts";
 import { showShape } from "../backend/geometry.ts";
 import { type Shape, sizeOf } from "../backend/view.ts";
-import { cached } from "../cache.ts";
 import { DTYPES, type DType, isFloat } from "../dtype.ts";
 import { DTypeError, OptionError, ShapeError } from "../errors.ts";
 import type { Expr } from "../scalar/expr.ts";
@@ -20,7 +19,6 @@ import {
   guarded,
   identityProgram,
   keptShape,
-  type MapAttributes,
   mapOp,
   perDType,
   type ReduceAttributes,
@@ -76,8 +74,9 @@ function reduced(
   made: Program,
   dtype: DType,
 ): Tensor {
+  // An op of its own each time: rare, and nothing asks whether two ops are the same.
   if (axes.length === 0)
-    return apply(mapOpFor(op), [x], { program: made, params: [], dtypes: [dtype] })[0] as Tensor;
+    return apply(mapOp(op.name), [x], { program: made, params: [], dtypes: [dtype] })[0] as Tensor;
   const attributes = {
     program: made,
     params: [],
@@ -88,13 +87,6 @@ function reduced(
     resultShape: shape,
   };
   return apply(op, [x], attributes)[0] as Tensor;
-}
-
-const MAPS = new WeakMap<Op<ReduceAttributes>, Op<MapAttributes>>();
-
-/** The elementwise form of a reduction over no axes. */
-function mapOpFor(op: Op<ReduceAttributes>): Op<MapAttributes> {
-  return cached(MAPS, op, () => mapOp(op.name));
 }
 
 const SUM: Op<ReduceAttributes> = /* @__PURE__ */ reduceOp("sum");

@@ -32,6 +32,7 @@ export function allocate(device: Device, dtype: DType, shape: Shape, origin: str
 
 /** Allocates a tensor for each item; if there is no room for one, those before it are given back. */
 export function allocateEach<T>(items: readonly T[], make: (item: T) => Tensor): readonly Tensor[] {
+  if (items.length === 1) return [make(items[0] as T)];
   const tensors: Tensor[] = [];
   try {
     for (const item of items) tensors.push(make(item));
@@ -44,15 +45,14 @@ export function allocateEach<T>(items: readonly T[], make: (item: T) => Tensor):
 
 /** The distinct buffers of views, in order of first use. */
 export function distinctBuffers(inputs: readonly View[], outputs: readonly View[]): readonly BackendBuffer[] {
-  const buffers: BackendBuffer[] = [];
-  for (let i = 0; i < inputs.length; i++) {
-    const buffer = (inputs[i] as View).buffer;
-    if (!buffers.includes(buffer)) buffers.push(buffer);
+  // As long as it may become: a list that grows by itself makes room for seventeen at once.
+  const buffers = new Array<BackendBuffer>(inputs.length + outputs.length);
+  let count = 0;
+  for (let i = 0; i < buffers.length; i++) {
+    const { buffer } = (i < inputs.length ? inputs[i] : outputs[i - inputs.length]) as View;
+    if (!buffers.includes(buffer)) buffers[count++] = buffer;
   }
-  for (let i = 0; i < outputs.length; i++) {
-    const buffer = (outputs[i] as View).buffer;
-    if (!buffers.includes(buffer)) buffers.push(buffer);
-  }
+  if (count < buffers.length) buffers.length = count;
   return buffers;
 }
 

@@ -1,5 +1,4 @@
-import { cached } from "../cache.ts";
-import { checkDType, DTYPES, type DType } from "../dtype.ts";
+import { checkDType, DTYPES, type DType, type DTypeInfo } from "../dtype.ts";
 import { DTypeError, OptionError } from "../errors.ts";
 import type { Expr } from "../scalar/expr.ts";
 import * as s from "../scalar/expr.ts";
@@ -19,7 +18,7 @@ import { type MapAttributes, mapOp } from "./programs.ts";
 import { ownResult } from "./views.ts";
 
 const CAST: Op<MapAttributes> = /* @__PURE__ */ mapOp("cast");
-const castPrograms = new Map<string, Program>();
+const castPrograms: Partial<Record<DType, Partial<Record<DType, Program>>>> = {};
 
 /**
  * Converts to another dtype. Floats going to integers are truncated towards zero and saturate, NaN gives 0; integers
@@ -40,16 +39,17 @@ export function castTo(x: Tensor, dtype: DType): Tensor {
 
 /** The program that converts between two dtypes; what the views store does the rest. */
 export function castProgram(from: DType, to: DType): Program {
-  return cached(castPrograms, `${from} ${to}`, () => {
-    const source = DTYPES[from];
-    const target = DTYPES[to];
-    let value: Expr = s.input(0, source.compute);
-    const range = target.range;
-    if (source.kind === "float" && range !== undefined && target.bytes === 1 && to !== "bool") {
-      value = s.select(s.isNaN(value), 0, s.min(s.max(value, range[0]), range[1]));
-    }
-    return makeProgram("cast", [source.compute], [], [s.cast(value, target.compute)]);
-  });
+  castPrograms[from] ??= {};
+  castPrograms[from][to] ??= makeCast(DTYPES[from], DTYPES[to]);
+  return castPrograms[from][to];
+}
+
+function makeCast(source: DTypeInfo, { name, bytes, range, compute }: DTypeInfo): Program {
+  let value: Expr = s.input(0, source.compute);
+  if (source.kind === "float" && range !== undefined && bytes === 1 && name !== "bool") {
+    value = s.select(s.isNaN(value), 0, s.min(s.max(value, range[0]), range[1]));
+  }
+  return makeProgram("cast", [source.compute], [], [s.cast(value, compute)]);
 }
 
 const choose: ElementwiseSpec["body"] = ([mask, a, b]) =>

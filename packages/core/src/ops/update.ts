@@ -128,8 +128,7 @@ function runTogether(
   const [first] = operands as readonly [readonly Tensor[]];
   const { device } = first[0] as Tensor;
   const { backend } = device;
-  const { dtypes, maxBuffersPerCall } = backend.capabilities;
-  if (dtypes.mapMany === undefined) return false;
+  if (backend.capabilities.dtypes.mapMany === undefined) return false;
   const program = programOf(update, first);
   const inputs: View[] = [];
   const outputs: View[] = [];
@@ -151,10 +150,10 @@ function runTogether(
     if ((tensors[0] as Tensor).device !== device) return false;
     if (state.some(({ view }) => repeats(view)) || conflicts(viewsOf(tensors), state)) return false;
   }
-  const buffers = [...seen];
   const attributes = { groups: targets.length };
+  const buffers = [...seen];
   const call: MapManyCall = { kernel: "mapMany", program, buffers, inputs, outputs, params, attributes };
-  if (buffers.length > maxBuffersPerCall || backend.supports(call) !== "yes") return false;
+  if (backend.supports(call) !== "yes") return false;
   backend.execute(call);
   for (const { state } of targets) for (const { storage } of state) storage.written(update.spec.name);
   return true;

@@ -82,28 +82,16 @@ const FOLD: Op<WindowsAttributes> = {
       const whole = windowsLayout(output.view, attributes);
       // One addition for each place in the kernel: windows of one place never overlap.
       for (const offsets of positionsOf(kernelSize)) {
-        const part = (layout: Layout | View): { offset: number } => ({
-          offset: offsets.reduce(
-            (sum, at, i) => sum + at * (layout.strides[lead + rank + i] as number),
-            layout.offset,
-          ),
-        });
-        const shape = source.shape.slice(0, lead + rank);
-        const from = makeView(
-          source.buffer,
-          source.dtype,
-          shape,
-          source.strides.slice(0, lead + rank),
-          part(source).offset,
-        );
-        const to = makeView(
-          output.view.buffer,
-          source.dtype,
-          shape,
-          whole.strides.slice(0, lead + rank),
-          part(whole).offset,
-        );
-        runMap(device, addProgram(compute), [to, from], [to], []);
+        const part = ({ buffer }: View, { strides, offset }: Layout): View =>
+          makeView(
+            buffer,
+            source.dtype,
+            source.shape.slice(0, lead + rank),
+            strides.slice(0, lead + rank),
+            offsets.reduce((sum, at, i) => sum + at * (strides[lead + rank + i] as number), offset),
+          );
+        const to = part(output.view, whole);
+        runMap(device, addProgram(compute), [to, part(source, source)], [to], []);
       }
     });
   },
@@ -133,9 +121,7 @@ export function padTrailing(x: Tensor, padding: Padding, value: number): Tensor 
   const cut = padding.some(([before, after]) => before < 0 || after < 0);
   const kept = cut ? slice(x, ...x.shape.map((size, axis) => cutOf(size, padding[axis - lead]))) : x;
   const grow = padding.map(([before, after]): [number, number] => [Math.max(before, 0), Math.max(after, 0)]);
-  const shape = kept.shape.map(
-    (size, axis) => size + (grow[axis - lead]?.[0] ?? 0) + (grow[axis - lead]?.[1] ?? 0),
-  );
+  const shape = kept.shape.map((size, axis) => size + bothSides(grow, axis - lead));
   return place(
     kept,
     shape,
@@ -149,6 +135,12 @@ export function padTrailing(x: Tensor, padding: Padding, value: number): Tensor 
     }),
     value,
   );
+}
+
+/** Padding before and after a dimension together; none where the dimension is not padded. */
+export function bothSides(padding: Padding, i: number): number {
+  const sides = padding[i];
+  return sides === undefined ? 0 : sides[0] + sides[1];
 }
 
 function cutOf(size: number, amounts: readonly [number, number] | undefined): readonly [number, number] {
@@ -176,11 +168,13 @@ export function perDimension(
   rank: number,
   low: number,
 ): readonly number[] {
-  const values = typeof value === "number" ? new Array<number>(rank).fill(value) : value;
-  if (!Array.isArray(values) || values.length !== rank) {
+  const isNumber = typeof value === "number";
+  if (!isNumber && !(Array.isArray(value) && value.length === rank)) {
     throw new OptionError(`${op}: ${name} must be a number or an array of ${rank}, got ${show(value)}.`);
   }
-  for (const one of values) checkInteger(op, name, one, low);
+  const values = new Array<number>(rank);
+  for (let i = 0; i < rank; i++)
+    values[i] = checkInteger(op, name, isNumber ? value : (value[i] as number), low);
   return values;
 }
 

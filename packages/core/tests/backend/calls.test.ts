@@ -168,6 +168,16 @@ describe("a fused kernel", () => {
     expect(dense.calls.at(-1)?.inputs[0]?.buffer).toBe(dense.calls[0]?.outputs[0]?.buffer);
   });
 
+  it("may have more buffers than calls of required kernels: the backend says whether it takes them", async () => {
+    const narrow = await altered({ maxBuffersPerCall: 4 });
+    await core.use(core.validate(narrow));
+    const [x, weight, bias] = [core.randn([3, 8]), core.randn([8]), core.randn([8])];
+    core.layerNorm(x, { weight, bias });
+    const call = narrow.calls.at(-1) as core.Call;
+    expect(call.kernel).toBe("norm");
+    expect(call.buffers.length).toBeGreaterThan(4);
+  });
+
   it("gives way to the decomposition where the backend declines, and is missed by name under force", async () => {
     const plain = await altered({}, () => ({ reason: "not today" }));
     await core.use(core.validate(plain));

@@ -147,17 +147,60 @@ describe("Pool", () => {
     expect(pool.misses).toBe(count + 1);
   });
 
-  it("passes other faults on without a second try", async () => {
+  it("frees a block that turns out to have no room, in use or at rest, and all that rests", async () => {
+    const shelf = new Shelf(await cpu());
+    const pool = new Pool(shelf);
+    const kill = (block: core.BackendBuffer): void => {
+      Object.defineProperty(block, "dead", { value: true });
+    };
+    for (const late of [false, true]) {
+      const [block, other] = [pool.take(5), pool.take(2)];
+      pool.give(other, 2);
+      if (!late) kill(block);
+      pool.give(block, 5);
+      if (late) {
+        expect(pool.pooledBytes).toBe(classBytes(5) + classBytes(2));
+        kill(block);
+        const { misses } = pool;
+        const next = pool.take(5);
+        expect(next).not.toBe(block);
+        expect(next.dead).not.toBe(true);
+        expect(pool.misses).toBe(misses + 1);
+        expect(shelf.held).toBe(classBytes(5));
+        pool.give(next, 5);
+        pool.shrink(0);
+      }
+      expect(pool).toMatchObject({ pooledBytes: 0, liveBuffers: 0, liveBytes: 0 });
+      expect(shelf.held).toBe(0);
+    }
+  });
+
+  it("tries a second time only where memory ran out and something rests", async () => {
     class Broken extends core.BackendDecorator {
       tries = 0;
-      override allocate(): core.BackendBuffer {
+      error: Error | undefined;
+      override allocate(byteLength: number): core.BackendBuffer {
         this.tries++;
-        throw new core.BackendError("broken");
+        if (this.error !== undefined) throw this.error;
+        return super.allocate(byteLength);
       }
     }
     const broken = new Broken("broken", await cpu());
-    expect(() => new Pool(broken).take(0)).toThrow("broken");
-    expect(broken.tries).toBe(1);
+    const pool = new Pool(broken);
+    const block = pool.take(1);
+    const tries = (error: Error): number => {
+      broken.error = error;
+      broken.tries = 0;
+      expect(() => pool.take(0)).toThrow(error);
+      return broken.tries;
+    };
+    const full = new core.OutOfMemoryError("full", 256, 0);
+    expect(tries(full)).toBe(1);
+    pool.give(block, 1);
+    expect(tries(new core.BackendError("broken"))).toBe(1);
+    expect(pool.pooledBytes).toBe(classBytes(1));
+    expect(tries(full)).toBe(2);
+    expect(pool.pooledBytes).toBe(0);
   });
 
   it("gives a training step the blocks of the step before", async () => {

@@ -180,7 +180,7 @@ describe("options", () => {
       "padding word",
       () => core.conv2d(image(), zeros(1, 1, 1, 1), undefined, { padding: "full" as never }),
       "NF_OPTION",
-      /^conv2d: padding must be numbers, "same" or "valid", got "full"/,
+      /^conv2d: padding, if not numbers, must be one of "same", "valid", got "full"/,
     ],
     [
       "same with stride",

@@ -7,9 +7,12 @@ import { tensorOf, valuesOf } from "./helper.ts";
 class Many extends core.BackendDecorator {
   readonly groups: number[] = [];
   maps = 0;
+  /** Buffers that it takes in one call. */
+  most = Infinity;
 
   override supports(call: core.Call): core.Support {
-    return call.kernel === "mapMany" ? "yes" : super.supports(call);
+    if (call.kernel !== "mapMany") return super.supports(call);
+    return call.buffers.length > this.most ? { reason: "too many buffers" } : "yes";
   }
 
   override execute(call: core.Call): void {
@@ -37,7 +40,7 @@ beforeAll(async () => {
   const inner = await cpu();
   const { capabilities } = inner;
   const dtypes = { ...capabilities.dtypes, mapMany: capabilities.dtypes.map };
-  many = new Many("many", inner, { ...capabilities, dtypes });
+  many = new Many("many", inner, { ...capabilities, dtypes, maxBuffersPerCall: 4 });
   await core.use(many);
 });
 afterAll(() => scope.dispose());
@@ -73,6 +76,20 @@ describe("updates of many tensors", () => {
       expect([valuesOf(a), valuesOf(b)]).toEqual([[0.5, 1.5, 2.5], [9]]);
       expect([a.storage.version, b.storage.version]).toEqual([1, 1]);
       expect(a.storage.writer).toBe("sgd");
+    }),
+  );
+
+  it(
+    "are one call however many buffers that is, where the backend takes it",
+    run(() => {
+      const targets = Array.from({ length: 10 }, (_, i) => target(of([i, 2 * i]), of([1, 2])));
+      expect(callsOf(() => core.runUpdates(sgd, targets, [1]))).toEqual({ groups: [10], maps: 0 });
+      targets.forEach(({ state: [p] }, i) => {
+        expect(valuesOf(p as core.Tensor)).toEqual([i - 1, 2 * i - 2]);
+      });
+      many.most = 19;
+      expect(callsOf(() => core.runUpdates(sgd, targets, [1]))).toEqual({ groups: [], maps: 10 });
+      many.most = Infinity;
     }),
   );
 
