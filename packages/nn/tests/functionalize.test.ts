@@ -222,6 +222,14 @@ describe("functionalize", () => {
     const { structure, params, state } = functionalize(new Linear(2, 1));
     const x = ones([1, 2]);
     expect(() => structure.apply({ params: {}, state }, x)).toThrow(/params has no "weight"/);
+    for (const [given, got] of [
+      [{ params }, "{ params }"],
+      [undefined, "undefined"],
+      [params, "{ weight, bias }"],
+    ] as const)
+      expect(() => Reflect.apply(structure.apply, structure, [given, x])).toThrow(
+        `expected { params, state }, as functionalize and init give them, got ${got}.`,
+      );
     expect(() => structure.apply({ params: { ...params, extra: x }, state }, x)).toThrow(/no extra/);
     expect(() => structure.apply({ params: { ...params, weight: x.reshape([2]) }, state }, x)).toThrow(
       /shape \[1, 2\]/,

@@ -1,8 +1,10 @@
+import { format } from "node:util";
 import { cpu } from "@nf/backend-cpu";
 import { Generator, memory, mul, ones, parameter, sum, type Tensor, tensor, use, zeros } from "@nf/core";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   Dropout,
+  functionalize,
   inspect,
   inspectModel,
   Linear,
@@ -300,4 +302,18 @@ it("resetParameters draws new values from a generator", async () => {
   expect(await a.weight.toArray()).not.toEqual(await b.weight.toArray());
   b.resetParameters(new Generator(6));
   expect(await a.weight.toArray()).toEqual(await b.weight.toArray());
+});
+
+it("shows its layers on the console, and no numbers", () => {
+  const model = sequential(
+    ["stem", sequential(new Linear(2, 3), new ReLU())],
+    ["head", new Linear(3, 1, { bias: false })],
+  );
+  const lines = `Sequential()
+├─ stem: Sequential()
+│  ├─ 0: Linear(2, 3)
+│  └─ 1: ReLU()
+└─ head: Linear(3, 1, { bias: false })`;
+  expect(format(model)).toBe(lines);
+  expect(format(functionalize(model).structure)).toBe(`Structure of ${lines}`);
 });

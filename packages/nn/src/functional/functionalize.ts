@@ -14,6 +14,7 @@ import {
 } from "@nf/core";
 import { show } from "../check.ts";
 import { Module } from "../module/module.ts";
+import { INSPECT, outline } from "../module/outline.ts";
 import { fillSlot } from "../module/slots.ts";
 import { blankOf, copyModel, explainPrivate, type GeneratorPlace, Hole, type HolePlace } from "./blank.ts";
 
@@ -58,6 +59,15 @@ export interface Functional<M extends Module> extends Variables {
  * them, so `valueAndGrad` can differentiate it. Made by {@link functionalize}.
  */
 export class Structure<M extends Module = Module> {
+  static {
+    Object.defineProperty(Structure.prototype, INSPECT, {
+      configurable: true,
+      value(this: Structure): string {
+        return String(this);
+      },
+    });
+  }
+
   private readonly blank: M;
   private readonly places: readonly HolePlace[];
   private readonly generators: readonly GeneratorPlace[];
@@ -137,6 +147,11 @@ export class Structure<M extends Module = Module> {
     return model.eval();
   }
 
+  /** The layers with what they were made of, as `console.log` shows them of a model. */
+  toString(): string {
+    return `Structure of ${outline(this.blank)}`;
+  }
+
   /** Runs `fn` with the values in their places, which are holes again afterwards. */
   private filled<T>(values: ReadonlyMap<string, Tensor>, fn: () => T): T {
     for (const { holder, key, hole } of this.places) fillSlot({ holder, key }, values.get(hole.name));
@@ -169,7 +184,14 @@ export class Structure<M extends Module = Module> {
     return { params: pick("parameter"), state: pick("buffer") };
   }
 
-  private check({ params, state }: Variables): Map<string, Tensor> {
+  private check(variables: Variables): Map<string, Tensor> {
+    const { params, state } = (variables ?? {}) as Partial<Variables>;
+    if (!isTree(params) || !isTree(state)) {
+      const got = isTree(variables) ? `{ ${Object.keys(variables).join(", ")} }` : show(variables);
+      throw new OptionError(
+        `Structure: expected { params, state }, as functionalize and init give them, got ${got}.`,
+      );
+    }
     const values = new Map<string, Tensor>();
     for (const { name, role, shape } of this.holes) {
       const [group, tree] = role === "parameter" ? ["params", params] : ["state", state];
@@ -188,6 +210,11 @@ export class Structure<M extends Module = Module> {
     if (unknown.length > 0) throw new OptionError(`Structure: the model has no ${unknown.join(", ")}.`);
     return values;
   }
+}
+
+/** Whether something has values by name. */
+function isTree(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
 }
 
 /** A module and all below it, each once and behind its children: what a module gives to a child's tensors holds. */

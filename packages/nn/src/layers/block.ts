@@ -1,6 +1,6 @@
 import { checkName } from "./child-names.ts";
-import type { Demand, LayerLike } from "./layer.ts";
-import { type LayersOf, type NamedLayer, Sequential } from "./sequential.ts";
+import type { LayerLike } from "./layer.ts";
+import { type EntryDemand, type LayersOf, Sequential } from "./sequential.ts";
 
 /** Layers one after the other under a name of their own, which tables and messages show. Make one with {@link block}. */
 export class Block<const L extends readonly LayerLike[] = readonly LayerLike[]> extends Sequential<L> {
@@ -34,9 +34,9 @@ export class Block<const L extends readonly LayerLike[] = readonly LayerLike[]> 
  * const model = sequential(stem, new Conv2d(16, 32, 3));
  * ```
  */
-export function block<const E extends readonly (LayerLike | NamedLayer)[]>(
+export function block<const E extends readonly unknown[]>(
   title: string,
-  ...layers: { [P in keyof E]: E[P] & Demand<LayersOf<E>, P> }
+  ...layers: { [P in keyof E]: E[P] & EntryDemand<E, P> }
 ): Block<LayersOf<E>> {
   return new Block<LayersOf<E>>(title, ...(layers as readonly unknown[] as LayersOf<E>));
 }

@@ -142,8 +142,9 @@ export type Chain<
 
 /** What the layer at position `P` must also be: nothing more, or a {@link Mismatch}, which no layer is. */
 export type Demand<L extends readonly unknown[], P> = P extends keyof Chain<L>
-  ? Chain<L>[P] extends Mismatch<string>
-    ? Chain<L>[P]
+  ? Chain<L>[P] extends Mismatch<infer Message>
+    ? // Spelled out, so that the first line of the compiler's message has the words.
+      Mismatch<Message>
     : unknown
   : unknown;
 

@@ -10,19 +10,34 @@ import {
   type Demand,
   Layer,
   type LayerLike,
+  type Mismatch,
 } from "./layer.ts";
 
 /** A layer and the name that its parameters stand under. */
 export type NamedLayer = readonly [name: string, layer: LayerLike];
 
-/** The layers of entries, some of which have names. */
-export type LayersOf<E extends readonly (LayerLike | NamedLayer)[]> = {
+/** The layers of entries, some of which have names. In the place of what is no layer, one of which nothing is known. */
+export type LayersOf<E extends readonly unknown[]> = {
   readonly [P in keyof E]: E[P] extends readonly [string, infer M extends LayerLike]
     ? M
     : E[P] extends LayerLike
       ? E[P]
-      : never;
+      : LayerLike;
 };
+
+/** What the entry at position `P` must also be: nothing more, or a {@link Mismatch} that says why it cannot stand there. */
+export type EntryDemand<E extends readonly unknown[], P extends keyof E> = E[P] extends LayerLike | NamedLayer
+  ? Demand<LayersOf<E>, P>
+  : Mismatch<`layer ${P & string} ${NoLayer<E[P]>}`>;
+
+/** What is wrong with something that is no layer. */
+type NoLayer<T> = T extends abstract new (
+  ...args: never
+) => unknown
+  ? "is a class: make a layer of it with new"
+  : T extends readonly unknown[]
+    ? "is a list: spread it, or name one layer with it"
+    : "does not give one tensor for one: call it in a module of your own";
 
 /** Layers one after the other. Make one with {@link sequential}, which checks that they fit. */
 export class Sequential<const L extends readonly LayerLike[] = readonly LayerLike[]> extends Layer<
@@ -105,8 +120,8 @@ export class Sequential<const L extends readonly LayerLike[] = readonly LayerLik
  * console.log(Object.keys(named.stateDict())); // hidden.weight, hidden.bias, out.weight, out.bias
  * ```
  */
-export function sequential<const E extends readonly (LayerLike | NamedLayer)[]>(
-  ...layers: { [P in keyof E]: E[P] & Demand<LayersOf<E>, P> }
+export function sequential<const E extends readonly unknown[]>(
+  ...layers: { [P in keyof E]: E[P] & EntryDemand<E, P> }
 ): Sequential<LayersOf<E>> {
   return new Sequential<LayersOf<E>>(...(layers as readonly unknown[] as LayersOf<E>));
 }

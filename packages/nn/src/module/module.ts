@@ -1,6 +1,7 @@
 import { type Backend, checkOptions, type Generator, moveTo, OptionError, Tensor, zeroGrad } from "@nf/core";
 import { checkInput, show } from "../check.ts";
 import { addHook, type ForwardHook, type ForwardPreHook } from "./hooks.ts";
+import { INSPECT, outline } from "./outline.ts";
 import { type NamePattern, selected } from "./patterns.ts";
 import { type Slot, slotsOf } from "./slots.ts";
 import { copyState, type LoadOptions, type LoadReport, type StateDict } from "./state-dict.ts";
@@ -33,6 +34,16 @@ export interface BufferOptions {
  * ```
  */
 export abstract class Module {
+  static {
+    // `console.log(model)` shows the layers, as PyTorch's print does, and not the numbers in them.
+    Object.defineProperty(Module.prototype, INSPECT, {
+      configurable: true,
+      value(this: Module): string {
+        return outline(this);
+      },
+    });
+  }
+
   /** Whether layers such as Dropout behave as in training. Change it with {@link train} and {@link eval}. */
   training = true;
   /** @internal Names of registered buffers, and whether each is part of the state dict. */

@@ -44,7 +44,7 @@ export interface SequenceResult {
   readonly cell: Tensor | undefined;
 }
 
-/** As many buffers as the widest call binds. */
+/** As many buffers as the widest `map` of a step binds: where one binds fewer, each step would be cut into several. */
 const MOST_BUFFERS = 8;
 
 const RECURRENCE: Op<SequenceAttributes> = {

@@ -21,6 +21,7 @@ import {
   InstanceNorm1d,
   InstanceNorm2d,
   Linear,
+  LSTM,
   MaxPool3d,
   type Mismatch,
   PixelShuffle,
@@ -34,6 +35,7 @@ import {
   ZeroPad1d,
 } from "../../src/index.ts";
 import type { Chain, Demand, LayerLike } from "../../src/layers/layer.ts";
+import type { EntryDemand } from "../../src/layers/sequential.ts";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 declare function expectType<_T extends true>(): void;
@@ -236,3 +238,23 @@ new BatchNorm2d(3).forward(signal);
 // 30.
 // @ts-expect-error
 new InstanceNorm2d(4).forward(image);
+// 31. What is no layer is marked where it stands, and told what it is.
+type Entry<E extends readonly unknown[], Message extends string> = Equal<
+  EntryDemand<E, keyof E & "1">,
+  Mismatch<Message>
+>;
+// @ts-expect-error
+sequential(new Linear(8, 4), ReLU, new Linear(4, 2));
+expectType<Entry<[Linear<8, 4>, typeof ReLU], "layer 1 is a class: make a layer of it with new">>();
+// 32.
+// @ts-expect-error
+sequential(new Linear(8, 4), [new ReLU(), new Linear(4, 2)]);
+expectType<
+  Entry<[Linear<8, 4>, [ReLU, Linear<4, 2>]], "layer 1 is a list: spread it, or name one layer with it">
+>();
+// 33.
+// @ts-expect-error
+block("Recurrent", new Linear(4, 8), new LSTM(8, 16), new Linear(16, 2));
+expectType<
+  Entry<[Linear<4, 8>, LSTM<8>], "layer 1 does not give one tensor for one: call it in a module of your own">
+>();
