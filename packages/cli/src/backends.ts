@@ -39,12 +39,6 @@ export interface BackendReport {
   readonly description?: string;
 }
 
-/** What a backend says of its hardware, where it says something. */
-function descriptionOf(backend: Backend): { readonly description?: string } {
-  const description: unknown = Reflect.get(backend, "description");
-  return typeof description === "string" ? { description } : {};
-}
-
 /** Whether an import failed because something to import is not there. */
 function isNotFound(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
@@ -209,8 +203,15 @@ export async function probeBackends(importModule: ImportModule): Promise<readonl
     const found = { name, package: packageOf(name) };
     try {
       const backend = await openBackend(name, importModule);
+      const { description } = backend;
       const { threads, dtypes } = backend.capabilities;
-      reports.push({ ...found, available: true, threads, dtypes: dtypes.map, ...descriptionOf(backend) });
+      reports.push({
+        ...found,
+        available: true,
+        threads,
+        dtypes: dtypes.map,
+        ...(description !== undefined && { description }),
+      });
       await backend.dispose();
     } catch (error) {
       reports.push({ ...found, available: false, reason: messageOf(error) });

@@ -26,6 +26,14 @@ export interface CommonOptions {
   readonly json?: boolean;
 }
 
+/** Options of `nf inspect`, checked. */
+export interface InspectCommandOptions extends CommonOptions {
+  /** Count floating-point operations. */
+  readonly flops?: boolean;
+  /** Count the bytes that kernels read and write. */
+  readonly bytes?: boolean;
+}
+
 /** Options of `nf conformance --compare`, checked. */
 export interface CompareOptions extends CommonOptions {
   /** Where values, shapes and choices come from. */

@@ -4,6 +4,7 @@ import type { Io } from "./io.ts";
 import {
   type CommonOptions,
   type ConformanceOptions,
+  type InspectCommandOptions,
   LEVEL_NAMES,
   MODEL_NAMES,
   type ModelName,
@@ -15,7 +16,7 @@ import { MAX_SEED, someText, wholeNumber } from "./values.ts";
 /** What the commands do; each gives its exit code. */
 export interface Actions extends TextActions, TrainActions {
   backends(options: CommonOptions): Promise<number>;
-  inspect(model: ModelName, options: CommonOptions): Promise<number>;
+  inspect(model: ModelName, options: InspectCommandOptions): Promise<number>;
   conformance(backend: string | undefined, options: ConformanceOptions): Promise<number>;
 }
 
@@ -86,15 +87,21 @@ export function createProgram(
     });
   program
     .command("backends")
+    .summary("list the backends: which work here, and why others do not")
     .description("List the backends: which work here, why others do not, with threads and dtypes.")
     .addOption(json())
     .action(async (options: CommonOptions) => finish(await actions.backends(options)));
   program
     .command("inspect")
+    .summary("print the layers of a model, with shapes and parameter counts")
     .description("Print the layers of a model with their input and output shapes and parameter counts.")
     .addArgument(model())
+    .addOption(new Option("--flops", "count floating-point operations, too"))
+    .addOption(new Option("--bytes", "count the bytes that kernels read and write, too"))
     .addOption(json())
-    .action(async (name: ModelName, options: CommonOptions) => finish(await actions.inspect(name, options)));
+    .action(async (name: ModelName, options: InspectCommandOptions) =>
+      finish(await actions.inspect(name, options)),
+    );
   addTrain(program, actions, finish);
   addConformance(program, actions, finish);
   addTextCommands(program, actions, finish);
@@ -123,6 +130,13 @@ export function choicesAfter(program: Command, argv: readonly string[], code: st
     }
     case "commander.unknownOption":
       return `Options of nf${name}: ${optionsOf(command ?? program)}.`;
+    case "commander.help": {
+      // Commander shows the help of all commands, and does not say why.
+      const [first, wanted = "help"] = argv;
+      const known =
+        wanted === "help" || wanted.startsWith("-") || program.commands.some((one) => one.name() === wanted);
+      return first === "help" && !known ? `error: unknown command '${wanted}'` : "";
+    }
     case "commander.missingArgument":
     case "commander.excessArguments":
       return command === undefined

@@ -12,6 +12,12 @@ describe("bad arguments end with exit code 2 and say what would do", () => {
     ],
     ["unknown option of nf", ["--frobnicate"], ["unknown option '--frobnicate'", "--version"]],
     ["unknown model", ["train", "resnet"], ["'resnet'", "Models: lenet, nanogpt."]],
+    ["help of an unknown command", ["help", "trian"], ["unknown command 'trian'", "Usage: nf", "backends"]],
+    [
+      "help of an unknown command before a known one",
+      ["help", "trian", "train"],
+      ["unknown command 'trian'"],
+    ],
     ["unknown model to inspect", ["inspect", "resnet"], ["'resnet'", "Allowed choices are lenet"]],
     ["no model", ["train"], ["Usage: nf train <model>", "lenet", "nanogpt"]],
     ["too many arguments", ["backends", "cpu"], ["too many arguments", "nf backends"]],
@@ -78,6 +84,12 @@ describe("bad arguments end with exit code 2 and say what would do", () => {
 });
 
 describe("help", () => {
+  it.each([[["help", "help"]], [["help", "--json"]]])("nf %j calls no command unknown", async (argv) => {
+    const { stdout, stderr } = await nf(argv);
+    expect(stdout + stderr).toContain("Usage: nf");
+    expect(stderr).not.toContain("unknown command");
+  });
+
   const cases: readonly (readonly [argv: readonly string[], says: readonly string[]])[] = [
     [["--help"], ["Usage: nf", "backends", "inspect", "train", "--version"]],
     [["help"], ["Usage: nf", "train"]],

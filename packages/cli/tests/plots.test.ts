@@ -80,6 +80,31 @@ describe("curves", () => {
     for (const tick of ["0.1", "0.2", "0.5", "1", "2"]) expect(texts).toContain(tick);
   });
 
+  it("says of how many batches a point is the mean where figures were read every few steps", () => {
+    const every = 10;
+    const all = curves(300, 100);
+    const steps = all.steps.filter(({ step }) => step % every === 0 || step === 95);
+    expect(textsOf(curvesSvg({ ...all, steps })).join("\n")).toContain(
+      "mean of 10 batches\nmoving average, 10 steps",
+    );
+  });
+
+  it("says so where epochs are too short for the number to be exact", () => {
+    const all = curves(60, 12);
+    const steps = all.steps.filter(({ step }) => step % 10 === 0 || step % 12 === 0);
+    expect(textsOf(curvesSvg({ ...all, steps })).join("\n")).toContain(
+      "mean of ~8 batches\nmoving average, ~8 steps",
+    );
+  });
+
+  it("shows a run of which there is one entry", () => {
+    const all = curves(8, 8);
+    const svg = curvesSvg({ ...all, steps: all.steps.slice(-1), tests: [] });
+    expect(textsOf(svg)).toContain("mean of 8 batches");
+    // One in each panel, one in the legend.
+    expect(svg.match(/<circle/g)).toHaveLength(3);
+  });
+
   it("draws on white", () => {
     const { document } = parseHTML(curvesSvg(curves(10, 5)));
     const ground = document.querySelector("rect");

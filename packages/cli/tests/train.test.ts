@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Io } from "../src/index.ts";
+import { MODELS } from "../src/models.ts";
+import { MODEL_NAMES } from "../src/options.ts";
 import { capture, lastLine, nf } from "./io.ts";
 
 let cwd: string;
@@ -219,6 +221,10 @@ describe("nf train", () => {
 });
 
 describe("nf inspect", () => {
+  it("knows every model by the name that its help tells", () => {
+    expect(Object.keys(MODELS)).toEqual([...MODEL_NAMES]);
+  });
+
   it("prints the table, or the same as JSON", async () => {
     const { code, stdout } = await nf(["inspect", "lenet"], { cwd, importModule });
     expect(code).toBe(0);
@@ -227,5 +233,7 @@ describe("nf inspect", () => {
     const inspection = JSON.parse(lastLine(json.stdout));
     expect(inspection).toMatchObject({ model: "lenet", input: [1, 28, 28], parameters: 44_426 });
     expect(inspection.rows.length).toBeGreaterThan(10);
+    const costs = await nf(["inspect", "lenet", "--flops", "--bytes"], { cwd, importModule });
+    expect(costs.stdout).toMatch(/Param # +FLOPs +Bytes moved\n.*\nSequential .* 44,426 +572,658 +[\d,]+\n/);
   });
 });

@@ -13,7 +13,10 @@ export function nameOf(value: unknown): string {
 
 /** @throws OptionError for what is no loss */
 export function checkedLoss(value: unknown): Tensor {
-  if (value instanceof Tensor) return value;
+  if (value instanceof Tensor) {
+    if (value.size === 1) return value;
+    throw new OptionError(`fit: loss must give a scalar tensor, got ${nameOf(value)}. End it with mean().`);
+  }
   const hint =
     value instanceof Promise
       ? "It must not be async: nothing is read back in a step."

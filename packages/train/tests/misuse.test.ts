@@ -11,7 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createBackend } from "@nf/backend-cpu";
-import { OptionError, use } from "@nf/core";
+import { OptionError, ones, use } from "@nf/core";
 import { Adam, ReduceLROnPlateau, SGD } from "@nf/optim";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { curves } from "../src/curves/index.ts";
@@ -50,6 +50,10 @@ describe("options of the wrong kind", () => {
   const wrong: readonly (readonly [options: object, message: string])[] = [
     [{ loss: () => {} }, "loss must give a scalar tensor, got undefined"],
     [{ loss: () => 3 }, "loss must give a scalar tensor, got 3"],
+    [
+      { loss: () => ones([2, 3]) },
+      "loss must give a scalar tensor, got a tensor of shape [2, 3]. End it with",
+    ],
     [{ loss: async () => 3 }, "got a promise. It must not be async"],
     [{ learningRate: 0.1 }, "learningRate must be a function, got 0.1"],
     [

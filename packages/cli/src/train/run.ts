@@ -45,7 +45,7 @@ export function circumstances(version: string, started: Date): Readonly<Record<s
   };
 }
 
-/** `1 thread`, `2 threads`. */
-export function threadsOf({ capabilities: { threads } }: Backend): string {
-  return `${threads} thread${threads === 1 ? "" : "s"}`;
+/** What a backend runs on: `1 thread`, `2 threads`, or the name of a GPU, with which a backend's description begins. */
+export function hardwareOf({ description, capabilities: { threads } }: Backend): string {
+  return description?.split(":")[0] ?? `${threads} thread${threads === 1 ? "" : "s"}`;
 }

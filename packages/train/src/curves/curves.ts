@@ -3,13 +3,13 @@ import { parseHTML } from "linkedom";
 import { bucketMeans, smooth } from "./smooth.ts";
 import { BLUE, element, FONT, heading, INK, MUTED, ORANGE, picture, RULE, text } from "./svg.ts";
 
-/** Loss and accuracy of one training step. */
+/** Loss and accuracy of one training step, or the means of those since the entry before. */
 export interface CurveStep {
   /** Steps done, counted from 1 over all epochs. */
   readonly step: number;
-  /** Cross-entropy of the batch, in nats. */
+  /** Cross-entropy, in nats. */
   readonly loss: number;
-  /** Share of the batch that was classified right, 0 to 1; NaN where nobody counted. */
+  /** Share that was classified right, 0 to 1; NaN where nobody counted. */
   readonly accuracy: number;
 }
 
@@ -147,6 +147,8 @@ function panelSvg(left: number, panel: Panel): string {
         clip: true,
       }),
       Plot.lineY(panel.smoothed, { x: "x", y: "y", stroke: BLUE, strokeWidth: 2, clip: true }),
+      // A line of one point is none.
+      Plot.dot(panel.smoothed.length === 1 ? panel.smoothed : [], { x: "x", y: "y", fill: BLUE, r: 3 }),
       Plot.lineY(panel.tests, { x: "x", y: "y", stroke: ORANGE, strokeWidth: 1.5, strokeDasharray: "4 3" }),
       Plot.dot(panel.tests, { x: "x", y: "y", fill: ORANGE, stroke: "#ffffff", strokeWidth: 1.5, r: 5 }),
       Plot.text(
@@ -171,15 +173,16 @@ function panelSvg(left: number, panel: Panel): string {
   return svg.outerHTML;
 }
 
-function legend(right: number, span: number, size: number, tests: string): string {
+function legend(right: number, span: number, size: number, about: string, tests: string): string {
   const line = (x: number, stroke: string, extra: Readonly<Record<string, string | number>>) =>
     element("line", { x1: x, x2: x + 22, y1: 31, y2: 31, stroke, ...extra });
   const label = (x: number, content: string) => text(x, 35, content, { fill: MUTED, "font-size": 12 });
   const [raw, average, test] = [right - 446, right - 290, right - 78];
   return [
     line(raw, BLUE, { "stroke-opacity": 0.35, "stroke-width": 1.5 }) +
-      label(raw + 30, size > 1 ? `mean of ${size} batches` : "each batch"),
-    line(average, BLUE, { "stroke-width": 2.5 }) + label(average + 30, `moving average, ${span} steps`),
+      label(raw + 30, size > 1 ? `mean of ${about}${size} batches` : "each batch"),
+    line(average, BLUE, { "stroke-width": 2.5 }) +
+      label(average + 30, `moving average, ${about}${span} step${span === 1 ? "" : "s"}`),
     element("circle", { cx: test + 11, cy: 31, r: 5, fill: ORANGE }) + label(test + 30, tests),
   ].join("");
 }
@@ -217,6 +220,17 @@ function accuracyScale(smoothed: readonly Point[], tests: readonly Point[]): Plo
 }
 
 /**
+ * Steps from one entry to the next, where neither an epoch ends in between nor some are missing; `~` before a number that
+ * holds for fewer than half of them.
+ */
+function stride(steps: readonly CurveStep[]): { readonly each: number; readonly about: string } {
+  const gaps = steps.slice(1).map(({ step }, index) => step - (steps[index]?.step ?? 0));
+  const each = gaps.sort((a, b) => a - b)[Math.floor(gaps.length * 0.75)] ?? steps[0]?.step ?? 1;
+  const equal = gaps.filter((gap) => gap === each).length;
+  return { each, about: 2 * equal < gaps.length ? "~" : "" };
+}
+
+/**
  * Loss and accuracy of a training run, side by side: batches faintly (of a long run the means
  * of some at a time), their moving average, and the test set after
  * every epoch.
@@ -230,6 +244,7 @@ export function curvesSvg(data: CurvesData): string {
   const span = Math.max(1, Math.min(100, Math.round(steps.length / 30)));
   // More points than this only fill the panel with ink.
   const size = Math.ceil(steps.length / MAX_POINTS);
+  const { each, about } = stride(steps);
   const series = (read: (entry: CurveStep) => number) => {
     const values = steps.map(read);
     const averages = smooth(values, span);
@@ -252,7 +267,7 @@ export function curvesSvg(data: CurvesData): string {
     HEIGHT,
     data.title,
     heading(MARGIN, data.title, data.subtitle),
-    legend(WIDTH - MARGIN, span, size, words.tests),
+    legend(WIDTH - MARGIN, span * each, size * each, about, words.tests),
     panelSvg(MARGIN - 12, {
       ...loss,
       x: words.x,

@@ -4,7 +4,7 @@ import { count } from "../../format.ts";
 import { MODELS } from "../../models.ts";
 import type { TrainOptions } from "../../options.ts";
 import { createRunFolder } from "../folder.ts";
-import { type Trainable, threadsOf } from "../run.ts";
+import { hardwareOf, type Trainable } from "../run.ts";
 import { loadDigits, type Splits } from "./data.ts";
 import { picturesOf } from "./pictures.ts";
 import { detailsOf, nothingDone, pictureText, resultOf, summary } from "./report.ts";
@@ -41,7 +41,7 @@ export function digitsRun(options: TrainOptions, version: string): Trainable {
         folder,
         introduction: [
           inspect(model, input),
-          `${title} on ${backend.name} (${threadsOf(backend)}): ${count(images.length)} digits to train, ` +
+          `${title} on ${backend.name} (${hardwareOf(backend)}): ${count(images.length)} digits to train, ` +
             `${count(data.test.length)} to test; ${count(steps)} steps`,
         ],
         steps,

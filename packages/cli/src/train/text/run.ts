@@ -6,7 +6,7 @@ import type { Io } from "../../io.ts";
 import { MODELS } from "../../models.ts";
 import type { TextTrainOptions } from "../../options.ts";
 import { createRunFolder, METRICS, openRunFolder, type RunFolder } from "../folder.ts";
-import { type Trainable, type TrainingRun, threadsOf } from "../run.ts";
+import { hardwareOf, type Trainable, type TrainingRun } from "../run.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 import { loadText, type TextData } from "./data.ts";
 import { picturesOf } from "./pictures.ts";
@@ -103,7 +103,7 @@ function runOf(session: TextSession, folder: RunFolder, version: string, started
     folder,
     introduction: [
       inspect(model, input, { dtype }),
-      `${title} on ${backend.name} (${threadsOf(backend)}): ${data.name}, ${count(data.train.length)} characters to train, ` +
+      `${title} on ${backend.name} (${hardwareOf(backend)}): ${data.name}, ${count(data.train.length)} characters to train, ` +
         `${count(data.validation.length)} to validate, ${data.characters.length} different; ${count(settings.steps)} steps` +
         (done > 0 ? `, of which ${count(done)} are done` : ""),
     ],

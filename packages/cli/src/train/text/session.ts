@@ -9,7 +9,7 @@ import { count, duration, lossText, percent } from "../../format.ts";
 import { MODELS } from "../../models.ts";
 import { METRICS, type RunFolder } from "../folder.ts";
 import { type RecordNames, RunRecord } from "../record.ts";
-import { threadsOf } from "../run.ts";
+import { hardwareOf } from "../run.ts";
 import { warmUpCosine } from "../schedule.ts";
 import { meanOf } from "../steps.ts";
 import { watchSteps } from "../watch.ts";
@@ -127,7 +127,7 @@ export async function resumeTextSession(
   if (name !== backend.name || threads !== backend.capabilities.threads) {
     note(
       `The run was on ${name} with ${threads} thread${threads === 1 ? "" : "s"} and goes on on ${backend.name} ` +
-        `(${threadsOf(backend)}): last bits may differ from a run without interruption.`,
+        `(${hardwareOf(backend)}): last bits may differ from a run without interruption.`,
     );
   }
   return { ...session, secondsBefore: seconds };
