@@ -76,4 +76,5 @@ describe.skipIf(command === undefined)("cargo", { timeout: 900_000 }, () => {
   );
   it("clippy has nothing to say", () =>
     cargo("clippy", "--release", "--locked", "--all-targets", "--", "--deny", "warnings"));
+  it("is formatted", () => cargo("fmt", "--check"));
 });

@@ -6,7 +6,9 @@ import { BackendError } from "@nf/core";
  * @throws BackendError for a name that is not in it
  */
 export function codeOf<K extends string>(table: Readonly<Record<K, number>>, name: K, what: string): number {
-  if (Object.hasOwn(table, name)) return table[name];
+  const code: unknown = table[name];
+  // Not what every object has, such as a constructor.
+  if (typeof code === "number") return code;
   throw new BackendError(
     `native: ${what} must be ${Object.keys(table).join(", ")}; got ${String(name)}. Correct the call.`,
   );

@@ -5,7 +5,7 @@ import { codeOf, KERNEL } from "./numbers.ts";
 
 const FORMATS = { q8_0: 0, q4_0: 1 } as const;
 
-/** The `quantizedMatmul` kernel (quantized/mod.rs). Blocks are read as they lie in a file. */
+/** The `quantizedMatmul` kernel (quantized/mod.rs). The first product may lay the weight out anew (orders.rs). */
 export const quantizedMatmul: KernelEntry<QuantizedMatmulCall> = {
   dtypes: SINGLES,
   supports: ({ inputs }) => ((inputs[1] as View).contiguous ? "yes" : "after-copy"),

@@ -37,11 +37,9 @@ export const pool: KernelEntry<PoolCall> = {
     engine.attr(codeOf(POOLS, attributes.kind, "pool: kind"));
     engine.attr(attributes.countIncludePad ? 1 : 0);
     for (let axis = 0; axis < attributes.kernelSize.length; axis++) {
-      const [before, after] = attributes.countedPadding[axis] as readonly [number, number];
       engine.attr(attributes.kernelSize[axis] as number);
       writeWindow(engine, attributes, axis);
-      engine.attr(before);
-      engine.attr(after);
+      engine.attrs(attributes.countedPadding[axis] as readonly [number, number]);
     }
     engine.run(KERNEL.pool, call);
   },
@@ -49,11 +47,9 @@ export const pool: KernelEntry<PoolCall> = {
 
 /** Appends stride, dilation and padding of one spatial dimension. */
 function writeWindow(engine: Engine, { stride, dilation, padding }: WindowAttributes, axis: number): void {
-  const [before, after] = padding[axis] as readonly [number, number];
   engine.attr(stride[axis] as number);
   engine.attr(dilation[axis] as number);
-  engine.attr(before);
-  engine.attr(after);
+  engine.attrs(padding[axis] as readonly [number, number]);
 }
 
 /** Whether windows of these many dimensions can run. */

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nanoflux_kernels::{self as kernels, Call, DType, Kernel, Pool, Program, Queue, Refusal, Reply, View};
 use napi::bindgen_prelude::Float64Array;
 
+use crate::orders::Orders;
 use crate::pins::{Look, Pins};
 use crate::task;
 use crate::words::Words;
@@ -18,6 +19,9 @@ pub struct Engine {
     threads: usize,
     /// Those of the call under way come first; the rest are left of larger calls.
     views: Vec<View>,
+    /// Their buffers.
+    handles: Vec<u32>,
+    orders: Orders,
     /// Where calls go that are not done at once.
     queue: Option<Queue>,
     pins: Pins,
@@ -33,7 +37,17 @@ impl Engine {
     pub fn new(max_bytes: f64, threads: usize, words: Float64Array) -> Engine {
         // Infinity becomes the greatest number there is.
         let pool = Pool::new(max_bytes as usize);
-        Engine { pool, programs: Vec::new(), words, threads, views: Vec::new(), queue: None, pins: Pins::default() }
+        Engine {
+            pool,
+            programs: Vec::new(),
+            words,
+            threads,
+            views: Vec::new(),
+            handles: Vec::new(),
+            orders: Orders::default(),
+            queue: None,
+            pins: Pins::default(),
+        }
     }
 
     pub fn attach(&mut self, words: Float64Array) {
@@ -54,13 +68,14 @@ impl Engine {
     /// Copies bytes out of a buffer once all calls before are done. `make` makes who is told, where nothing is wrong: one
     /// that nobody answers would keep the process from ending.
     pub fn read_later<T>(
-        &self,
+        &mut self,
         handle: u32,
         offset: usize,
         bytes: usize,
         make: impl FnOnce() -> Result<(Reply, T), String>,
     ) -> Result<T, String> {
         let from = self.range(handle, offset, bytes)?;
+        self.settle(handle);
         let queue = self.queue.as_ref().ok_or(SYNCHRONOUS)?;
         let (reply, answer) = make()?;
         // SAFETY: the range lies in a block, and blocks of this engine go back through its queue.
@@ -99,6 +114,7 @@ impl Engine {
         number: u32,
     ) -> Result<(*mut u8, Arc<Look>), String> {
         let from = self.range(handle, offset, bytes)?;
+        self.settle(handle);
         if let Some(queue) = &self.queue {
             queue.admit(from, bytes).map_err(|failure| task::text_of(&failure))?;
         }
@@ -156,6 +172,7 @@ impl Engine {
     /// Whether there was such a buffer.
     fn give_back(&mut self, handle: u32) -> bool {
         let block = self.pool.take(handle);
+        self.orders.forget(handle);
         let found = block.is_some();
         if let (Some(queue), Some(block)) = (&self.queue, block) {
             queue.give_back(block);
@@ -176,8 +193,17 @@ impl Engine {
         }
     }
 
+    /// Has a buffer's bytes lie as they were written.
+    fn settle(&mut self, handle: u32) {
+        // SAFETY: blocks of this engine go back through its queue, if there is one.
+        unsafe { self.orders.settle(handle, self.threads, self.queue.as_ref()) };
+    }
+
     pub fn write(&mut self, handle: u32, offset: usize, bytes: &[u8]) -> Result<(), String> {
         let to = self.range(handle, offset, bytes.len())?;
+        let range = to as usize..to as usize + bytes.len();
+        // SAFETY: blocks of this engine go back through its queue, if there is one.
+        unsafe { self.orders.overwrite(handle, range, true, self.threads, self.queue.as_ref()) };
         if let Some(queue) = &self.queue {
             // SAFETY: the range lies in a block, and blocks of this engine go back through its queue.
             unsafe { queue.write(to, bytes) };
@@ -188,8 +214,9 @@ impl Engine {
         Ok(())
     }
 
-    pub fn read(&self, handle: u32, offset: usize, into: &mut [u8]) -> Result<(), String> {
+    pub fn read(&mut self, handle: u32, offset: usize, into: &mut [u8]) -> Result<(), String> {
         let from = self.range(handle, offset, into.len())?;
+        self.settle(handle);
         if let Some(queue) = &self.queue {
             // SAFETY: the range lies in a block, and blocks of this engine go back through its queue.
             return unsafe { queue.read_now(from, into) }.map_err(|failure| task::text_of(&failure));
@@ -248,13 +275,15 @@ impl Engine {
         let params = words.list(params)?;
         let views = inputs.saturating_add(outputs);
         if views > self.views.len() {
-            if self.views.try_reserve(views - self.views.len()).is_err() {
+            let more = views - self.views.len();
+            if self.views.try_reserve(more).is_err() || self.handles.try_reserve(more).is_err() {
                 return Ok(self.out_of_memory(views.saturating_mul(size_of::<View>())));
             }
             self.views.resize(views, View::dense(DType::F32, std::ptr::null_mut(), &[]));
+            self.handles.resize(views, 0);
         }
-        for view in &mut self.views[..views] {
-            words.view(&self.pool, view)?;
+        for (view, handle) in self.views[..views].iter_mut().zip(&mut self.handles) {
+            *handle = words.view(&self.pool, view)?;
         }
         let registered = match program {
             0 => None,
@@ -264,11 +293,24 @@ impl Engine {
         if outputs.is_empty() {
             return Err("a call has outputs".into());
         }
-        let call =
+        let mut call =
             Call { inputs, outputs, attributes, params, program: registered.map(|one| &**one), threads: self.threads };
-        let done = match &self.queue {
-            // SAFETY: all views lie within blocks of this engine, which live on: `&mut self` keeps them until the call
-            // returns, and nobody else has their addresses. How outputs may overlap is core's promise.
+        if kernel == Kernel::QuantizedMatmul && attributes.iter().any(|&format| format > 1.0) {
+            return Err("there is no such format".into());
+        }
+        // What panels are read with is said here alone.
+        if kernel == Kernel::Gather && attributes.len() > 1 {
+            return Err("gather has one attribute".into());
+        }
+        let queue = self.queue.as_ref();
+        // SAFETY: all views lie within blocks of this engine, which go back through its queue, if there is one.
+        let laid = unsafe { self.orders.prepare(kernel, &call, &self.handles[..views], &self.pins, queue) };
+        if let Some(laid) = &laid {
+            call.attributes = laid.attributes();
+        }
+        let done = match queue {
+            // SAFETY: as above, and the blocks live on: `&mut self` keeps them until the call returns, and nobody else
+            // has their addresses. How outputs may overlap is core's promise.
             None => unsafe { kernels::run(kernel, &call) },
             // SAFETY: as above, and blocks go back through the queue.
             Some(queue) => unsafe { queue.run(kernel, &call, registered.map(|one| (program - 1, one.clone()))) },

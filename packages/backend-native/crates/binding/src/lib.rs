@@ -4,6 +4,7 @@
 //! into Node would end the process.
 
 mod engine;
+mod orders;
 mod pins;
 mod task;
 mod words;
@@ -184,13 +185,7 @@ pub fn busy(engine: u32) -> Result<bool> {
 
 /// The bytes of a buffer once all calls before are done; a failure of what made them as `task::text_of` writes it.
 #[napi(catch_unwind)]
-pub fn read_later<'env>(
-    env: &'env Env,
-    engine: u32,
-    handle: u32,
-    offset: f64,
-    bytes: f64,
-) -> Result<Object<'env>> {
+pub fn read_later<'env>(env: &'env Env, engine: u32, handle: u32, offset: f64, bytes: f64) -> Result<Object<'env>> {
     with_engine(engine, |engine| {
         let make = || task::promise(env);
         engine.read_later(handle, offset as usize, bytes as usize, make).map_err(invalid)

@@ -84,6 +84,11 @@ impl Pins {
         self.pins.is_empty() && self.looks.is_empty()
     }
 
+    /// Whether somebody looks at a buffer.
+    pub fn holds(&self, handle: u32) -> bool {
+        self.pins.get(&handle).is_some_and(|pin| pin.is_held())
+    }
+
     pub fn look(&mut self, handle: u32, number: u32) -> Arc<Look> {
         let pin = self.pins.entry(handle).or_default().clone();
         pin.lock().looks += 1;
@@ -96,7 +101,7 @@ impl Pins {
     pub fn end(&mut self, number: u32) -> Option<u32> {
         let (handle, look) = self.looks.remove(&number)?;
         look.close();
-        if self.pins.get(&handle).is_some_and(|pin| pin.is_held()) {
+        if self.holds(handle) {
             return None;
         }
         self.pins.remove(&handle);
@@ -108,7 +113,7 @@ impl Pins {
         if self.freed.contains(&handle) {
             return Err(format!("there is no buffer {handle}"));
         }
-        let held = self.pins.get(&handle).is_some_and(|pin| pin.is_held());
+        let held = self.holds(handle);
         if held {
             self.freed.insert(handle);
         } else {

@@ -43,8 +43,8 @@ impl<'a> Words<'a> {
     }
 
     /// A view: handle, dtype, offset, rank, whether it is contiguous, shape and, if it is not contiguous, strides. Written
-    /// where it is kept, since views are large.
-    pub fn view(&mut self, pool: &Pool, view: &mut View) -> Result<(), String> {
+    /// where it is kept, since views are large. Returns the handle.
+    pub fn view(&mut self, pool: &Pool, view: &mut View) -> Result<u32, String> {
         let handle = self.count()?;
         let block = pool.block(handle).ok_or_else(|| format!("there is no buffer {handle}"))?;
         let dtype = DType::from_code(self.count()?).ok_or("there is no such dtype")?;
@@ -61,7 +61,8 @@ impl<'a> Words<'a> {
         view.size = 1;
         for to in &mut view.shape[..rank] {
             *to = self.count()?;
-            view.size = view.size.checked_mul(*to).filter(|&size| size <= MOST).ok_or("a view has too many elements")?;
+            view.size =
+                view.size.checked_mul(*to).filter(|&size| size <= MOST).ok_or("a view has too many elements")?;
         }
         view.strides = view.dense_strides();
         view.contiguous = true;
@@ -77,6 +78,6 @@ impl<'a> Words<'a> {
         if view.size == 0 || !view.within(offset, block.bytes()) {
             return Err(format!("a view leaves buffer {handle}, or is empty"));
         }
-        Ok(())
+        Ok(handle as u32)
     }
 }

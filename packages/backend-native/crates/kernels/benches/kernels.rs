@@ -41,7 +41,15 @@ fn transposed(mut view: View) -> View {
 }
 
 /// Times one call on one thread and on two.
-fn time(c: &mut Criterion, name: &str, unit: Throughput, kernel: Kernel, inputs: &[View], output: View, attributes: &[f64]) {
+fn time(
+    c: &mut Criterion,
+    name: &str,
+    unit: Throughput,
+    kernel: Kernel,
+    inputs: &[View],
+    output: View,
+    attributes: &[f64],
+) {
     time_all(c, name, unit, kernel, inputs, &[output], (attributes, &[]));
 }
 
@@ -60,7 +68,11 @@ fn time_all(
 ) {
     start_pool(2, true);
     let mut group = c.benchmark_group(name);
-    group.throughput(unit).sample_size(15).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(800));
+    group
+        .throughput(unit)
+        .sample_size(15)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(800));
     for threads in [1, 2] {
         let call = Call { inputs, outputs, attributes, params, program: None, threads };
         group.bench_function(format!("{threads} threads"), |bencher| {
@@ -83,7 +95,8 @@ fn matvec(c: &mut Criterion) {
             for by_columns in [true, false] {
                 let w = tensor(dtype, if by_columns { &[COLUMNS, DEPTH] } else { &[DEPTH, COLUMNS] });
                 let view = if by_columns { transposed(w.view) } else { w.view };
-                let name = format!("matvec {dtype:?} {rows} rows {}", if by_columns { "[out, in]" } else { "[in, out]" });
+                let name =
+                    format!("matvec {dtype:?} {rows} rows {}", if by_columns { "[out, in]" } else { "[in, out]" });
                 time(c, &name, bytes.clone(), Kernel::Matmul, &[x.view, view], to.view, &[0.0]);
             }
         }

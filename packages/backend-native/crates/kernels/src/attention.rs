@@ -198,7 +198,8 @@ impl Job {
             return Err(Error::Invalid("the scale is missing".into()));
         };
         let [q, k, v] = [0, 1, 2].map(|i| &call.inputs[first + i]);
-        let mask = if call.attribute(2) == 1 { Some(Operand::load(&call.inputs[first + 3], call.threads)?) } else { None };
+        let mask =
+            if call.attribute(2) == 1 { Some(Operand::load(&call.inputs[first + 3], call.threads)?) } else { None };
         Ok(Job {
             batch: q.shape[0],
             heads: q.shape[1],
@@ -311,8 +312,9 @@ unsafe fn backward(call: &Call, masked: usize) -> Result<(), Error> {
     if is_tiled(&job) {
         parallel(threads, parts, job.work() * 2.5, |part| {
             for unit in part_range(units, parts, part, 1) {
+                let heads = [unit / kv_heads, unit % kv_heads];
                 // SAFETY: offsets are those of the operands; the heads that share a key have one part.
-                if let Err(error) = unsafe { attention_tiles::backward(&job, [unit / kv_heads, unit % kv_heads], &to()) } {
+                if let Err(error) = unsafe { attention_tiles::backward(&job, heads, &to()) } {
                     return fault.error(error);
                 }
             }

@@ -19,14 +19,7 @@ fn block(data: *mut f32, width: usize) -> Factor<f32> {
 ///
 /// # Safety
 /// The operands are those of the job, nobody else writes these rows, and `p` has room for [`BLOCK`] rows of keys.
-pub unsafe fn forward(
-    job: &Job,
-    [batch, head]: [usize; 2],
-    query: usize,
-    to: &Operand,
-    sums: *mut f32,
-    p: *mut f32,
-) {
+pub unsafe fn forward(job: &Job, [batch, head]: [usize; 2], query: usize, to: &Operand, sums: *mut f32, p: *mut f32) {
     let count = BLOCK.min(job.queries - query);
     let seen = job.visible(query + count - 1);
     let out = to.rows(batch, head, query);

@@ -26,9 +26,8 @@ unsafe fn added(v: [__m512; LANES]) -> __m512 {
         let (low, high) = (_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
         _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high))
     });
-    let quarters = |a: __m512, b: __m512| {
-        _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b))
-    };
+    let quarters =
+        |a: __m512, b: __m512| _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
     quarters(quarters(fours[0], fours[1]), quarters(fours[2], fours[3]))
 }
 
@@ -116,8 +115,7 @@ unsafe fn mixed<const R: usize, const V: usize>(
         let mut sums = [[_mm512_setzero_ps(); V]; R];
         for key in first..keys.min(first + STRETCH) {
             let row = v.offset(key as isize * step);
-            let values: [__m512; V] =
-                std::array::from_fn(|i| _mm512_maskz_loadu_ps(mask, row.wrapping_add(i * LANES)));
+            let values: [__m512; V] = std::array::from_fn(|i| _mm512_maskz_loadu_ps(mask, row.wrapping_add(i * LANES)));
             for r in 0..R {
                 let share = _mm512_set1_ps(*p.add(r * keys + key));
                 for i in 0..V {

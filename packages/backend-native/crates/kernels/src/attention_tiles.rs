@@ -64,7 +64,14 @@ fn factor(rows: Rows) -> Factor<f32> {
 ///
 /// # Safety
 /// As for [`Job::forward`]: offsets are those of the operands, and nobody else computes these queries.
-pub unsafe fn forward(job: &Job, [batch, head]: [usize; 2], first: usize, end: usize, to: &Operand, sums: *mut f32) -> Result<(), Error> {
+pub unsafe fn forward(
+    job: &Job,
+    [batch, head]: [usize; 2],
+    first: usize,
+    end: usize,
+    to: &Operand,
+    sums: *mut f32,
+) -> Result<(), Error> {
     let (keys, width) = (job.keys, job.width);
     let row = padded(keys);
     let memory = Scratch::new::<f32>(BLOCK * row + width * row + width * keys)?;
@@ -142,7 +149,13 @@ pub unsafe fn backward(job: &Job, [batch, kv]: [usize; 2], to: &Gradients) -> Re
                     std::slice::from_raw_parts_mut(ds.add(visible), padded(seen) - visible).fill(0.0);
                 }
                 let dq = to.dq.rows(batch, head, query);
-                multiply_small([count, width, seen], factor(ds), k, Rows { data: dq.data, row: dq.row as usize }, false);
+                multiply_small(
+                    [count, width, seen],
+                    factor(ds),
+                    k,
+                    Rows { data: dq.data, row: dq.row as usize },
+                    false,
+                );
             }
             let q = dense(job.q.rows(batch, head, first), end - first, width, copies.add(width * keys));
             let g = dense(to.g.rows(batch, head, first), end - first, width, copies.add(width * (keys + kept)));

@@ -226,7 +226,11 @@ mod tests {
         for bad in [0, 15] {
             let next = AtomicUsize::new(0);
             let result = catch_unwind(AssertUnwindSafe(|| {
-                offer(3, &|| while let part @ 0..16 = next.fetch_add(1, SeqCst) { assert!(part != bad, "planted") })
+                offer(3, &|| {
+                    while let part @ 0..16 = next.fetch_add(1, SeqCst) {
+                        assert!(part != bad, "planted")
+                    }
+                })
             }));
             assert!(result.is_err());
         }

@@ -22,6 +22,9 @@ const COLUMNS: usize = 32;
 const DEEP: usize = 512;
 /// Columns that are packed at a time: with [`DEEP`], half of a mid-level cache.
 const WIDE: usize = 512;
+/// Most elements of a product, and fewest stages of its depth, that are shared out by these.
+const SMALL: usize = 1 << 15;
+const STAGES: usize = 4;
 
 /// Whether the processor has the instructions.
 pub fn available() -> bool {
@@ -76,6 +79,9 @@ pub unsafe fn multiply(
     c: Product,
     threads: usize,
 ) -> Result<(), Error> {
+    if threads > 1 && depth.div_ceil(DEEP) >= STAGES && rows * columns <= SMALL {
+        return multiply_stages([rows, columns, depth], a, b, c, threads);
+    }
     let panels = columns.min(WIDE).div_ceil(COLUMNS);
     let pairs = depth.min(DEEP).div_ceil(2);
     let packed = Scratch::new::<u32>(panels * COLUMNS * pairs)?;
@@ -110,6 +116,52 @@ pub unsafe fn multiply(
                     }
                 }
             });
+        }
+    }
+    Ok(())
+}
+
+/// As [`multiply`], for few elements of a deep sum, as gradients of weights are: too few lines to share them out. Threads take
+/// stages of the depth, which are added up in the order, and so to the bits, that they have there.
+///
+/// # Safety
+/// As for [`multiply`].
+unsafe fn multiply_stages(
+    [rows, columns, depth]: [usize; 3],
+    a: Factor,
+    b: Factor,
+    c: Product,
+    threads: usize,
+) -> Result<(), Error> {
+    let (stages, size) = (depth.div_ceil(DEEP), rows * columns);
+    let memory = Scratch::new::<f32>(stages * size)?;
+    let partial = Shared::new(memory.data::<f32>());
+    let fault = Fault::default();
+    parallel(threads, stages, (size * depth) as f64 * 0.01, |stage| {
+        let start = stage * DEEP;
+        let from = |factor: &Factor| Factor { data: factor.at(0, start), ..*factor };
+        let sizes = [rows, columns, DEEP.min(depth - start)];
+        // SAFETY: the factors have that much depth; each stage has a product of its own.
+        let done = unsafe {
+            let to = Product { data: partial.get().add(stage * size), row: columns as isize };
+            multiply(sizes, from(&a), from(&b), to, 1)
+        };
+        if let Err(error) = done {
+            fault.error(error);
+        }
+    });
+    fault.result()?;
+    for row in 0..rows {
+        let to = std::slice::from_raw_parts_mut(c.from(row, 0).data, columns);
+        for stage in 0..stages {
+            let from = std::slice::from_raw_parts(partial.get().add(stage * size + row * columns), columns);
+            if stage == 0 {
+                to.copy_from_slice(from);
+                continue;
+            }
+            for (sum, value) in to.iter_mut().zip(from) {
+                *sum += value;
+            }
         }
     }
     Ok(())
@@ -282,13 +334,7 @@ unsafe fn pack_dense_depth<const W: usize>(
 
 /// Where rows (columns) lie side by side, or nothing does.
 #[inline(always)]
-unsafe fn pack_lanes<const W: usize>(
-    from: &Factor,
-    start: usize,
-    lanes: usize,
-    deep: &Range<usize>,
-    to: *mut u32,
-) {
+unsafe fn pack_lanes<const W: usize>(from: &Factor, start: usize, lanes: usize, deep: &Range<usize>, to: *mut u32) {
     let mask = mask16(lanes as isize);
     let zero = _mm512_setzero_si512();
     for (pair, at) in (deep.start..deep.end).step_by(2).enumerate() {

@@ -31,7 +31,17 @@ fn products_are_those_of_rounded_factors_in_any_layout() {
     if !available() {
         return;
     }
-    for [m, n, k] in [[1, 1, 1], [14, 32, 64], [15, 33, 65], [3, 70, 7], [29, 17, 513], [40, 530, 20], [9, 40, 1100], [100, 96, 300]] {
+    for [m, n, k] in [
+        [1, 1, 1],
+        [14, 32, 64],
+        [15, 33, 65],
+        [3, 70, 7],
+        [29, 17, 513],
+        [40, 530, 20],
+        [9, 40, 1100],
+        [100, 96, 300],
+        [20, 50, 2100],
+    ] {
         for (a_layout, b_layout) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 2)] {
             for (a_type, b_type) in [(DType::F32, DType::F32), (DType::BF16, DType::BF16), (DType::F32, DType::BF16)] {
                 let (a_bytes, a, across, along) = matrix(m, k, a_layout, a_type, 0.3);

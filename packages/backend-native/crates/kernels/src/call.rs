@@ -47,9 +47,8 @@ impl<'a> Call<'a> {
     /// The call's program, whose inputs, outputs and parameters are there.
     pub fn program(&self, inputs: usize, outputs: usize) -> Result<&'a Program, Error> {
         let program = self.program.ok_or_else(|| Error::Invalid("the program is missing".into()))?;
-        let fits = program.inputs.len() == inputs
-            && program.results.len() == outputs
-            && program.params <= self.params.len();
+        let fits =
+            program.inputs.len() == inputs && program.results.len() == outputs && program.params <= self.params.len();
         if fits {
             Ok(program)
         } else {
@@ -116,6 +115,11 @@ impl Kernel {
             QuantizedMatmul,
         ];
         all.get(code).copied()
+    }
+
+    /// Whether outputs are read too: what is not written stays.
+    pub fn keeps_outputs(self) -> bool {
+        self == Kernel::Scatter
     }
 }
 

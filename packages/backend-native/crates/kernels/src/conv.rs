@@ -3,13 +3,13 @@
 //! `conv_grad.rs`).
 
 use crate::call::{Call, Error};
-use crate::{conv_depth, conv_direct, conv_grad, conv_shift, conv_turn, conv_weights};
 use crate::dense::Dense;
 use crate::memory::Scratch;
 use crate::product::{multiply, Factor};
 use crate::space::View;
 use crate::threads::{parallel, part_range, parts_of, Fault, Shared};
 use crate::window::{volume, Window};
+use crate::{conv_depth, conv_direct, conv_grad, conv_shift, conv_turn, conv_weights};
 
 /// Sizes of one convolution.
 pub struct Sizes {

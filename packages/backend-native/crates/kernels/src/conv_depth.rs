@@ -11,8 +11,8 @@ use crate::level::multiversion;
 use crate::memory::{room, Scratch};
 use crate::threads::{parallel, part_range, Fault, Shared};
 
-/// Fewest channels: they are what is shared out.
-const FEWEST: usize = 4;
+/// Parts that channels, and where they are few the batch, are cut into.
+const PARTS: usize = 16;
 /// Taps whose sums are in registers together, at most.
 const TOGETHER: usize = 13;
 /// Vectors of a strip, about: no sum of f32 becomes long.
@@ -142,7 +142,7 @@ multiversion! {
 pub fn is_depthwise(sizes: &Sizes) -> bool {
     let w = &sizes.window;
     let flat = w.input[0] == 1 && w.output[0] == 1 && w.kernel[0] == 1 && w.before[0] == 0;
-    flat && sizes.ins == 1 && sizes.outs == 1 && sizes.groups >= FEWEST && !sizes.is_empty() && Layout::new(sizes).is_some()
+    flat && sizes.ins == 1 && sizes.outs == 1 && !sizes.is_empty() && Layout::new(sizes).is_some()
 }
 
 /// # Safety
@@ -163,22 +163,29 @@ pub unsafe fn weight_gradient(
         down * row + along % layout.phases * layout.length + along / layout.phases
     }));
     let all = sizes.batch * sizes.groups * sizes.pixels;
-    let parts = sizes.groups.min(64);
+    // Pieces of the batch have sums of their own, which are added in order.
+    let pieces = PARTS.div_ceil(sizes.groups).min(sizes.batch);
+    let shares = sizes.groups.min(64);
+    let weights = sizes.groups * sizes.taps;
+    let partial = Scratch::new::<f64>(pieces * weights)?;
+    let sums = Shared::new(partial.data::<f64>());
     let fault = Fault::default();
-    parallel(threads, parts, sizes.products() * 0.1, |part| {
-        let (memory, totals) = match (Scratch::new::<f32>(layout.size()), Scratch::new::<f64>(sizes.taps)) {
-            (Ok(memory), Ok(totals)) => (memory, totals),
-            (Err(error), _) | (_, Err(error)) => return fault.error(error),
+    parallel(threads, pieces * shares, sizes.products() * 0.1, |part| {
+        let (piece, share) = (part / shares, part % shares);
+        let memory = match Scratch::new::<f32>(layout.size()) {
+            Ok(memory) => memory,
+            Err(error) => return fault.error(error),
         };
-        // SAFETY: channels have one part and weights of their own; offsets are those of dense operands; what windows meet
-        // lies in the copy, with a vector's room behind each row.
+        // SAFETY: channels of a piece have one part and sums of their own; offsets are those of dense operands; what
+        // windows meet lies in the copy, with a vector's room behind each row.
         unsafe {
             let copy = memory.data::<f32>();
             std::ptr::write_bytes(copy, 0, layout.size());
-            let totals = std::slice::from_raw_parts_mut(totals.data::<f64>(), sizes.taps);
-            for channel in part_range(sizes.groups, parts, part, 1) {
+            for channel in part_range(sizes.groups, shares, share, 1) {
+                let totals = sums.get().add(piece * weights + channel * sizes.taps);
+                let totals = std::slice::from_raw_parts_mut(totals, sizes.taps);
                 totals.fill(0.0);
-                for image in 0..sizes.batch {
+                for image in part_range(sizes.batch, pieces, piece, 1) {
                     let plane = image * sizes.groups + channel;
                     layout.copy(sizes, x.get().add(plane * sizes.plane), copy);
                     for column in (0..w.output[2]).step_by(STRIP * LANES) {
@@ -197,11 +204,16 @@ pub unsafe fn weight_gradient(
                         }
                     }
                 }
-                for (tap, &total) in totals.iter().enumerate() {
-                    *to.get().add(channel * sizes.taps + tap) = total as f32;
-                }
             }
         }
     });
-    fault.result()
+    fault.result()?;
+    for weight in 0..weights {
+        // SAFETY: all pieces are done, and have sums of all weights.
+        unsafe {
+            let sum: f64 = (0..pieces).map(|piece| *sums.get().add(piece * weights + weight)).sum();
+            *to.get().add(weight) = sum as f32;
+        }
+    }
+    Ok(())
 }

@@ -124,8 +124,8 @@ pub fn held(outs: usize) -> usize {
 impl Layout {
     pub fn new(sizes: &Sizes) -> Result<Layout, Error> {
         let w = &sizes.window;
-        let (pixels, image) =
-            plane_sizes(w).ok_or_else(|| Error::Invalid("the windows reach too far for a direct convolution".into()))?;
+        let (pixels, image) = plane_sizes(w)
+            .ok_or_else(|| Error::Invalid("the windows reach too far for a direct convolution".into()))?;
         let mut taps = room(sizes.taps)?;
         for z in 0..w.kernel[0] {
             for y in 0..w.kernel[1] {

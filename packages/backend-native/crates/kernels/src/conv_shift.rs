@@ -64,7 +64,8 @@ pub unsafe fn input_gradient(
         for ky in 0..tall {
             for out in 0..outs {
                 for channel in 0..sizes.ins {
-                    let from = weight.get().add(((group * outs + out) * sizes.ins + channel) * sizes.taps + ky * across);
+                    let from =
+                        weight.get().add(((group * outs + out) * sizes.ins + channel) * sizes.taps + ky * across);
                     std::ptr::copy_nonoverlapping(from, next, across);
                     next = next.add(across);
                 }

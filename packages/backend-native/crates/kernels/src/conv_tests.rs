@@ -103,6 +103,10 @@ fn all_ways_give_the_plain_sums() {
     compare(&Case { input: [15, 23], kernel: [3, 4], stride: [2, 3], padding: [2, 5], ..depthwise });
     compare(&Case { input: [9, 1100], stride: [1, 2], dilation: [3, 2], ..depthwise });
     compare(&Case { input: [5, 3], kernel: [4, 3], padding: [9, 8], ..depthwise });
+    // The batch in several pieces, in as many as it has images, and in one.
+    compare(&Case { groups: 3, batch: 9, ..depthwise });
+    compare(&Case { groups: 1, batch: 4, ..depthwise });
+    compare(&Case { groups: 70, batch: 2, input: [6, 6], ..depthwise });
     compare(&Case { groups: 2, outs: 3, kernel: [2, 3], stride: [2, 2], padding: [1, 1], ..plain });
     compare(&Case { kernel: [1, 1], ..plain });
     // Planes of gradients that end where vectors do: input gradients as small products, in one strip or several.
@@ -129,7 +133,8 @@ fn sums_over_a_long_row_stay_exact() {
     let inputs = [view(&mut g, &[1, outs, out]), view(&mut x, &[1, 1, width])];
     let outputs = [view(&mut result, &[outs, 1, taps])];
     let attributes = [2.0, 1.0, 1.0, 1.0, 0.0, 0.0];
-    let call = Call { inputs: &inputs, outputs: &outputs, attributes: &attributes, params: &[], program: None, threads: 2 };
+    let call =
+        Call { inputs: &inputs, outputs: &outputs, attributes: &attributes, params: &[], program: None, threads: 2 };
     // SAFETY: the views are those vectors.
     unsafe { run(Kernel::Conv, &call) }.unwrap();
     for (i, got) in result.iter().enumerate() {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::call::{Call, Error, CHECK_INDEX};
 use crate::dtype::{bfloat_to_f32, f32_to_bfloat, f32_to_half, half_to_f32, DType};
 use crate::memory::Scratch;
+use crate::quantized::gather_rows;
 use crate::space::{Space, View, MAX_RANK};
 use crate::threads::{parallel, part_range, parts_of, Fault};
 
@@ -155,11 +156,14 @@ fn greater(x: f64, y: f64) -> f64 {
     }
 }
 
-/// Attribute: axis.
+/// Attribute: axis. Behind it those of [`gather_rows`], where the source lies in panels.
 ///
 /// # Safety
 /// See [`crate::run`].
 pub unsafe fn gather(call: &Call) -> Result<(), Error> {
+    if call.attributes.len() > 1 {
+        return gather_rows(call);
+    }
     call.expect(2, 1)?;
     let (source, index, output) = (&call.inputs[0], &call.inputs[1], &call.outputs[0]);
     // The output may be the source or the index: then it is gathered aside, and copied.

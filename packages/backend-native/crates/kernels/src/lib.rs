@@ -65,6 +65,7 @@ pub use dtype::{Compute, DType};
 pub use level::{level, Level};
 pub use memory::{Block, Pool, Refusal};
 pub use program::{Instruction, Program, Scalar};
+pub use quantized::{Laying, Panels, Room};
 pub use queue::{Failure, Queue, Reply};
 pub use space::{View, MAX_RANK};
 pub use stream::read_rates;

@@ -5,7 +5,7 @@ use crate::memory::room;
 use crate::program::Program;
 use crate::registers::Registers;
 use crate::space::{Space, View};
-use crate::threads::{part_range, parallel, parts_of, Fault};
+use crate::threads::{parallel, part_range, parts_of, Fault};
 
 /// Work of a part in nanoseconds, at least.
 const PART_NS: f64 = 6000.0;

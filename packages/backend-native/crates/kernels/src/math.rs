@@ -324,7 +324,9 @@ mod tests {
         assert_eq!(log::<false>(1.0), 0.0);
         assert!(expm1::<false>(-0.0).is_sign_negative());
         assert_eq!(tanh::<false>(40.0), 1.0);
-        for f in [exp::<false>, expm1::<false>, log::<false>, log1p::<false>, tanh::<false>, erf::<false>, erfc::<false>] {
+        for f in
+            [exp::<false>, expm1::<false>, log::<false>, log1p::<false>, tanh::<false>, erf::<false>, erfc::<false>]
+        {
             assert!(f(f32::NAN).is_nan());
         }
         assert!(maximum(f32::NAN, 1.0).is_nan() && minimum(1.0, f32::NAN).is_nan());

@@ -346,7 +346,14 @@ mod tests {
                 for (instructions, threads) in [(true, 1), (true, 4), (false, 4)] {
                     let mut c = vec![f32::NAN; 2 * batch * m * n];
                     let outputs = [strided(&mut c, &[batch, m, n], &strides.map(|step| step as isize))];
-                    let call = Call { inputs: &[left, right], outputs: &outputs, attributes: &[1.0], params: &[], program: None, threads };
+                    let call = Call {
+                        inputs: &[left, right],
+                        outputs: &outputs,
+                        attributes: &[1.0],
+                        params: &[],
+                        program: None,
+                        threads,
+                    };
                     // SAFETY: the views are these vectors.
                     unsafe { matmul_with(&call, instructions).unwrap() };
                     for place in 0..batch * m * n {
@@ -354,7 +361,10 @@ mod tests {
                         let terms = (0..k).map(|l| short(a[(index * m + i) * k + l]) * short(b[j * k + l]));
                         let (sum, size) = terms.fold((0.0, 0.0), |(s, t), term| (s + term, t + term.abs()));
                         let got = c[index * strides[0] + i * strides[1] + j * strides[2]] as f64;
-                        assert!((got - sum).abs() <= 2e-6 * size, "{batch} {strides:?} {instructions}: {got} for {sum}");
+                        assert!(
+                            (got - sum).abs() <= 2e-6 * size,
+                            "{batch} {strides:?} {instructions}: {got} for {sum}"
+                        );
                     }
                 }
             }

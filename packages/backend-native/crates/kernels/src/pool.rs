@@ -297,7 +297,13 @@ pub unsafe fn pooling(call: &Call) -> Result<(), Error> {
                     continue;
                 }
                 if !backward && fast {
-                    greatest_plane(&window, &places, from.get().add(plane * size), None, target.get().add(plane * pixels));
+                    greatest_plane(
+                        &window,
+                        &places,
+                        from.get().add(plane * size),
+                        None,
+                        target.get().add(plane * pixels),
+                    );
                     continue;
                 }
                 if !backward {

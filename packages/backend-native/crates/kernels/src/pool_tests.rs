@@ -6,7 +6,19 @@ use crate::{run, start_pool, Call, DType, Kernel, View};
 #[test]
 fn squares_have_the_first_greatest_element() {
     start_pool(2, false);
-    let special = [f32::NAN, f32::NEG_INFINITY, -0.0, 0.0, 1.0, 1.0, -3.0, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY, 2.5];
+    let special = [
+        f32::NAN,
+        f32::NEG_INFINITY,
+        -0.0,
+        0.0,
+        1.0,
+        1.0,
+        -3.0,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NEG_INFINITY,
+        2.5,
+    ];
     for [height, width] in [[2, 2], [7, 13], [8, 26], [5, 36]] {
         let (planes, tall, wide) = (6, height / 2, width / 2);
         let mut x: Vec<f32> = (0..planes * height * width).map(|i| special[i * i * 7 % 131 % special.len()]).collect();
@@ -17,7 +29,11 @@ fn squares_have_the_first_greatest_element() {
             for (row, column) in (0..tall).flat_map(|row| (0..wide).map(move |column| (row, column))) {
                 let first = (plane * height + 2 * row) * width + 2 * column;
                 let at = [first, first + 1, first + width, first + width + 1].into_iter().reduce(|best, next| {
-                    if x[next] > x[best] || (x[next].is_nan() && !x[best].is_nan()) { next } else { best }
+                    if x[next] > x[best] || (x[next].is_nan() && !x[best].is_nan()) {
+                        next
+                    } else {
+                        best
+                    }
                 });
                 wanted_gradient[at.unwrap()] = g[wanted.len()];
                 wanted.push(x[at.unwrap()]);

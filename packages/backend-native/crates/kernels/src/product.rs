@@ -48,8 +48,25 @@ macro_rules! float {
                 adds: bool,
             ) {
                 $crate_name::gemm::$T::get_gemm_fn()(
-                    rows, columns, depth, c.data, c.column, c.row, adds, a.data, a.column, a.row, b.data, b.column, b.row,
-                    if adds { 1.0 } else { 0.0 }, 1.0, false, false, false, Parallelism::None,
+                    rows,
+                    columns,
+                    depth,
+                    c.data,
+                    c.column,
+                    c.row,
+                    adds,
+                    a.data,
+                    a.column,
+                    a.row,
+                    b.data,
+                    b.column,
+                    b.row,
+                    if adds { 1.0 } else { 0.0 },
+                    1.0,
+                    false,
+                    false,
+                    false,
+                    Parallelism::None,
                 );
             }
         }

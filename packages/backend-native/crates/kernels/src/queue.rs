@@ -13,10 +13,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::call::{run, Call, Error, Kernel};
 use crate::check::check;
-use crate::failures::Failures;
 pub use crate::failures::Failure;
+use crate::failures::Failures;
 use crate::memory::{room, Block, Pool};
 use crate::program::Program;
+use crate::quantized::Laying;
 use crate::space::View;
 
 /// Most commands that may wait; who has more waits with them.
@@ -56,6 +57,7 @@ impl Place {
 
 enum Command {
     Run(Owned),
+    Lay(Laying),
     Write(Place, Vec<u8>),
     Read(Place, Reply),
     Free(Block),
@@ -152,12 +154,7 @@ impl Queue {
     ///
     /// # Safety
     /// What [`run`] asks for, until the call is done: blocks of its views are given back through this queue.
-    pub unsafe fn run(
-        &self,
-        kernel: Kernel,
-        call: &Call,
-        program: Option<(usize, Arc<Program>)>,
-    ) -> Result<(), Error> {
+    pub unsafe fn run(&self, kernel: Kernel, call: &Call, program: Option<(usize, Arc<Program>)>) -> Result<(), Error> {
         check(kernel, call)?;
         let mut views = room(call.inputs.len() + call.outputs.len())?;
         views.extend_from_slice(call.inputs);
@@ -172,6 +169,15 @@ impl Queue {
             threads: call.threads,
         }));
         Ok(())
+    }
+
+    /// Lays a weight out anew. What failed to make some of its bytes belongs to the same bytes afterwards: for all but its
+    /// products it is laid back before.
+    ///
+    /// # Safety
+    /// As for [`Queue::write`]. The room for it is this queue's alone.
+    pub unsafe fn lay(&self, laying: Laying) {
+        self.push(Command::Lay(laying));
     }
 
     /// Copies bytes into a block, after all that was asked for before.
@@ -297,6 +303,7 @@ fn refuse(command: Command) -> Option<Answer> {
 fn obey(shared: &Shared, command: Command) -> Option<Answer> {
     match command {
         Command::Run(call) => run_call(shared, &call),
+        Command::Lay(laying) => lay(shared, &laying),
         Command::Write(place, bytes) => {
             // SAFETY: `Queue::write` was promised that the memory is there.
             unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), place.data, place.bytes) };
@@ -329,24 +336,27 @@ fn copy_of(place: &Place) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
+fn lay(shared: &Shared, laying: &Laying) {
+    // SAFETY: `Queue::lay` was promised that the memory is there. Commands run one after the other.
+    let result = catch_unwind(AssertUnwindSafe(|| unsafe { laying.run() }));
+    if let Err(panic) = result {
+        let error = Error::Invalid(text_of(&*panic));
+        let failure = Failure::Call { kernel: Kernel::QuantizedMatmul, program: None, error };
+        shared.lock().failures.add(&[], &[laying.view()], failure);
+    }
+}
+
 fn run_call(shared: &Shared, owned: &Owned) {
     let (inputs, outputs) = owned.views.split_at(owned.inputs);
     let mut state = shared.lock();
-    // A scatter adds to what its output holds.
-    let also = if owned.kernel == Kernel::Scatter { outputs } else { &[] };
+    let also = if owned.kernel.keeps_outputs() { outputs } else { &[] };
     if state.failures.pass_on(inputs.iter().chain(also), outputs) {
         return;
     }
     drop(state);
     let program = owned.program.as_ref().map(|(_, program)| &**program);
-    let call = Call {
-        inputs,
-        outputs,
-        attributes: &owned.attributes,
-        params: &owned.params,
-        program,
-        threads: owned.threads,
-    };
+    let call =
+        Call { inputs, outputs, attributes: &owned.attributes, params: &owned.params, program, threads: owned.threads };
     // SAFETY: `Queue::run` was promised that the views' memory is there until now. Commands run one after the other.
     let result = catch_unwind(AssertUnwindSafe(|| unsafe { run(owned.kernel, &call) }));
     let result = result.unwrap_or_else(|panic| Err(Error::Invalid(text_of(&*panic))));

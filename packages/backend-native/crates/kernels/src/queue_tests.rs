@@ -53,13 +53,7 @@ impl Engine {
         self.call(Kernel::Gather, &inputs, &outputs, &[0.0]).unwrap();
     }
 
-    fn call(
-        &self,
-        kernel: Kernel,
-        inputs: &[View],
-        outputs: &[View],
-        attributes: &[f64],
-    ) -> Result<(), Error> {
+    fn call(&self, kernel: Kernel, inputs: &[View], outputs: &[View], attributes: &[f64]) -> Result<(), Error> {
         let call = Call { inputs, outputs, attributes, params: &[], program: None, threads: 2 };
         // SAFETY: blocks go back through `free` alone, and no call of a test writes where another view reads.
         unsafe { self.queue.run(kernel, &call, None) }
@@ -71,9 +65,8 @@ impl Engine {
 
     fn read(&self, handle: u32, elements: usize) -> Receiver<Result<Vec<f32>, Failure>> {
         let (reply, answer) = channel();
-        let numbers = |bytes: Vec<u8>| {
-            bytes.chunks_exact(4).map(|four| f32::from_ne_bytes(four.try_into().unwrap())).collect()
-        };
+        let numbers =
+            |bytes: Vec<u8>| bytes.chunks_exact(4).map(|four| f32::from_ne_bytes(four.try_into().unwrap())).collect();
         // SAFETY: blocks go back through `free` alone.
         unsafe {
             let reply: Reply = Box::new(move |result| reply.send(result.map(numbers)).unwrap_or(()));
@@ -306,5 +299,33 @@ fn more_than_may_wait_waits() {
     }
     engine.queue.wait();
     assert!(!engine.queue.busy());
+    engine.close();
+}
+
+#[test]
+fn a_panic_while_a_weight_is_laid_is_told_to_who_reads_it() {
+    use crate::quantized::{Panels, Room};
+    let mut engine = Engine::new();
+    // 16 rows of 17 blocks, and room for rows of one: not enough for a single panel.
+    let n = 17 * 16 * 34 / 4;
+    let weight = engine.with(&vec![1.0; n]);
+    let [small, large] = [1, 17].map(|blocks| Panels::at(engine.data(weight), false, 16, blocks));
+    let room = Arc::new(Room::new(&small).unwrap());
+    // SAFETY: the block is the pool's until the engine closes.
+    unsafe { engine.queue.lay(Laying::new(large, false, 2, room)) };
+    let sum = engine.buffer(n);
+    engine.sum(weight, sum, n);
+    for handle in [weight, sum] {
+        match engine.read(handle, n).recv().unwrap() {
+            Err(Failure::Call { kernel: Kernel::QuantizedMatmul, error: Error::Invalid(text), .. }) => {
+                assert!(text.contains("no room for a panel"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // What is written anew is whole again.
+    engine.write(weight, &vec![2.0; n]);
+    assert_eq!(engine.read(weight, n).recv().unwrap().unwrap()[n - 1], 2.0);
+    assert_eq!(engine.finish(), Ok(()));
     engine.close();
 }

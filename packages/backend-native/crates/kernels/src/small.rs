@@ -25,7 +25,13 @@ impl Rows {
 
 /// `R` rows of `V` vectors each, in registers while `depth` products pass.
 #[inline(always)]
-unsafe fn tile<const F: bool, const R: usize, const V: usize>(depth: usize, a: Factor<f32>, b: Rows, c: Rows, adds: bool) {
+unsafe fn tile<const F: bool, const R: usize, const V: usize>(
+    depth: usize,
+    a: Factor<f32>,
+    b: Rows,
+    c: Rows,
+    adds: bool,
+) {
     let mut sums = [[[0f32; LANES]; V]; R];
     for p in 0..depth {
         let mut row = [[0f32; LANES]; V];
@@ -61,7 +67,13 @@ unsafe fn tile<const F: bool, const R: usize, const V: usize>(depth: usize, a: F
 #[inline]
 #[target_feature(enable = "avx512f")]
 #[allow(clippy::needless_range_loop, reason = "loops over constants become straight code")]
-unsafe fn wide_tile<const F: bool, const R: usize, const V: usize>(depth: usize, a: Factor<f32>, b: Rows, c: Rows, adds: bool) {
+unsafe fn wide_tile<const F: bool, const R: usize, const V: usize>(
+    depth: usize,
+    a: Factor<f32>,
+    b: Rows,
+    c: Rows,
+    adds: bool,
+) {
     use std::arch::x86_64::*;
     let mut sums = [[_mm512_setzero_ps(); V]; R];
     for p in 0..depth {

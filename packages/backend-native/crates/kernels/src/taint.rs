@@ -123,8 +123,7 @@ struct Runs {
 impl Runs {
     fn of(view: &View) -> Runs {
         let size = view.dtype.bytes();
-        let mut runs =
-            Runs { first: view.data as usize, bytes: size, count: 1, steps: [(1, 0); MAX_RANK], rank: 0 };
+        let mut runs = Runs { first: view.data as usize, bytes: size, count: 1, steps: [(1, 0); MAX_RANK], rank: 0 };
         for axis in 0..view.rank {
             let (count, step) = (view.shape[axis], view.strides[axis] * size as isize);
             if count == 1 || step == 0 {

@@ -24,9 +24,8 @@ pub fn start_pool(threads: usize, this_thread: bool) -> usize {
     *POOL.get_or_init(|| {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let size = threads.max(cores).max(8);
-        let mut builder = rayon::ThreadPoolBuilder::new()
-            .num_threads(size)
-            .thread_name(|index| format!("nanoflux-{index}"));
+        let mut builder =
+            rayon::ThreadPoolBuilder::new().num_threads(size).thread_name(|index| format!("nanoflux-{index}"));
         if this_thread {
             builder = builder.use_current_thread();
             awake::never_here();

@@ -3,9 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nanoflux_kernels::{
-    parallel, run, start_pool, Block, Call, DType, Error, Kernel, Pool, Refusal, View, MAX_RANK,
-};
+use nanoflux_kernels::{parallel, run, start_pool, Block, Call, DType, Error, Kernel, Pool, Refusal, View, MAX_RANK};
 
 /// Numbers without a pattern, between -1 and 1.
 fn numbers(count: usize, seed: usize) -> Vec<f32> {
@@ -34,13 +32,7 @@ fn floats(shape: &[usize], seed: usize) -> Exact<f32> {
     Exact::new(DType::F32, shape, numbers(shape.iter().product(), seed))
 }
 
-fn call(
-    kernel: Kernel,
-    inputs: &[View],
-    outputs: &[View],
-    attributes: &[usize],
-    params: &[f64],
-) -> Result<(), Error> {
+fn call(kernel: Kernel, inputs: &[View], outputs: &[View], attributes: &[usize], params: &[f64]) -> Result<(), Error> {
     start_pool(4, false);
     let attributes: Vec<f64> = attributes.iter().map(|&value| value as f64).collect();
     let call = Call { inputs, outputs, attributes: &attributes, params, program: None, threads: 4 };
@@ -112,8 +104,7 @@ fn windows_stay_in_their_memory() {
         [(1, 5, 1, 5, 0), (3, 7, 2, 3, 1), (2, 9, 5, 2, 0), (5, 4, 3, 1, 0), (4, 17, 17, 3, 2)]
     {
         let out = size + 2 * padding - kernel + 1;
-        let (mut x, mut w) =
-            (floats(&[2, channels, size, size], 1), floats(&[filters, channels, kernel, kernel], 2));
+        let (mut x, mut w) = (floats(&[2, channels, size, size], 1), floats(&[filters, channels, kernel, kernel], 2));
         let mut y = floats(&[2, filters, out, out], 3);
         let axis = [1, 1, padding, padding];
         let attributes = |pass| [&[pass, 1][..], &axis, &axis].concat();
@@ -125,9 +116,7 @@ fn windows_stay_in_their_memory() {
         };
         let wanted: f64 = (0..channels * kernel * kernel)
             .map(|i| (i / (kernel * kernel), i / kernel % kernel, i % kernel))
-            .map(|(c, row, column)| {
-                at(c, row, column) * w.values[(c * kernel + row) * kernel + column] as f64
-            })
+            .map(|(c, row, column)| at(c, row, column) * w.values[(c * kernel + row) * kernel + column] as f64)
             .sum();
         close(y.values[0], wanted, "conv");
         // Gradients: of what went in and of the weight, and the same sum from either side.
@@ -148,8 +137,7 @@ fn attention_and_positions_stay_in_their_memory() {
     {
         let mut q = floats(&[2, heads, queries, width], 1);
         let (mut k, mut v) = (floats(&[2, shared, keys, width], 2), floats(&[2, shared, keys, width], 3));
-        let (mut out, mut sums) =
-            (floats(&[2, heads, queries, width], 0), floats(&[2, heads, queries], 0));
+        let (mut out, mut sums) = (floats(&[2, heads, queries, width], 0), floats(&[2, heads, queries], 0));
         v.values.fill(0.5);
         for causal in [0, 1] {
             let inputs = [q.view(), k.view(), v.view()];
@@ -206,7 +194,8 @@ fn attention_of_many_queries_has_the_gradients_of_the_formula() {
                     let dot = |a: &[f32], at: usize, b: &[f32], from: usize| -> f64 {
                         (0..width).map(|d| a[at + d] as f64 * b[from + d] as f64).sum()
                     };
-                    let added = |j: usize| if masked == 1 { mask.values[(head * queries + i) * keys + j] as f64 } else { 0.0 };
+                    let added =
+                        |j: usize| if masked == 1 { mask.values[(head * queries + i) * keys + j] as f64 } else { 0.0 };
                     let weights: Vec<f64> = (0..visible)
                         .map(|j| (dot(&q.values, row, &k.values, places[j]) * scale + added(j)).exp())
                         .collect();
@@ -228,7 +217,10 @@ fn attention_of_many_queries_has_the_gradients_of_the_formula() {
             let pairs = [(&out, wanted_out), (&dq, wanted_dq), (&dk, wanted_dk), (&dv, wanted_dv)];
             for (name, (values, wanted)) in ["out", "dq", "dk", "dv"].iter().zip(pairs) {
                 for (&value, wanted) in values.values.iter().zip(wanted) {
-                    assert!((value as f64 - wanted).abs() < 1e-4 * (1.0 + wanted.abs()), "{name}: {value}, not {wanted}");
+                    assert!(
+                        (value as f64 - wanted).abs() < 1e-4 * (1.0 + wanted.abs()),
+                        "{name}: {value}, not {wanted}"
+                    );
                 }
             }
         }

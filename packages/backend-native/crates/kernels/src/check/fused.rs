@@ -1,11 +1,12 @@
 //! The same for kernels that stand for several operations.
 
 use super::{
-    all_singles, attributes, choice, dtype_is, each_shape, flag, invalid, rank_from, rank_is, shape_is, singles, Checked,
+    all_singles, attributes, choice, dtype_is, each_shape, flag, invalid, rank_from, rank_is, shape_is, singles,
+    Checked,
 };
 use crate::call::{Call, Error};
 use crate::dtype::DType;
-use crate::quantized::{block_bytes, BLOCK};
+use crate::quantized::{block_bytes, can_be_panels, BLOCK};
 use crate::space::View;
 use crate::window::SPATIAL;
 
@@ -218,7 +219,8 @@ pub fn embedding_grad(call: &Call) -> Checked {
 pub fn quantized_matmul(call: &Call) -> Checked {
     call.expect(2, 1)?;
     attributes(call, 1)?;
-    let nibbles = flag(call, 0, "format")?;
+    let format = choice(call, 0, 4, "format")?;
+    let nibbles = format % 2 == 1;
     let (x, weight, out) = (&call.inputs[0], &call.inputs[1], &call.outputs[0]);
     singles([x, out])?;
     dtype_is("the weight", weight, DType::U8)?;
@@ -228,9 +230,12 @@ pub fn quantized_matmul(call: &Call) -> Checked {
         return invalid(format!("rows of {} are not made of blocks of {BLOCK}", x.shape[1]));
     }
     shape_is("the output", out, &[x.shape[0], out.shape[1]])?;
-    // Blocks are read as they lie.
+    // Blocks are read without gaps, in rows or in panels.
     if !weight.contiguous || weight.size != out.shape[1].saturating_mul(x.shape[1] / BLOCK * block_bytes(nibbles)) {
         return invalid(format!("{} bytes of a weight, not dense or not those of {:?}", weight.size, out.shape()));
+    }
+    if format >= 2 && !can_be_panels(out.shape[1], x.shape[1] / BLOCK) {
+        return invalid(format!("{} columns cannot lie in panels", out.shape[1]));
     }
     Ok(())
 }

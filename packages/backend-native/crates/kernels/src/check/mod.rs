@@ -225,7 +225,9 @@ fn matmul(call: &Call) -> Checked {
 /// gather and scatter: what is addressed through the index has its sizes, except along the axis.
 fn indexed(call: &Call, scatters: bool) -> Checked {
     call.expect(2, 1)?;
-    attributes(call, 1 + scatters as usize)?;
+    // Rows of a weight in panels have two more.
+    let in_panels = !scatters && call.attributes.len() == 3;
+    attributes(call, if in_panels { 3 } else { 1 + scatters as usize })?;
     let (first, index, output) = (&call.inputs[0], &call.inputs[1], &call.outputs[0]);
     let (fixed, moving) = if scatters { (output, first) } else { (first, output) };
     let axis = choice(call, 0, index.rank, "axis")?;

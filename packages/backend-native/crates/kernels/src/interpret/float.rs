@@ -59,4 +59,3 @@ pub unsafe fn float_body<const F: bool>(step: &Step, one: &Instruction) -> bool 
     }
     true
 }
-

@@ -66,7 +66,11 @@ pub unsafe fn slow(step: &Step, one: &Instruction, fault: &Fault) {
 /// Rust's own loses its sign at -0 and overflows for large numbers.
 fn asinh(x: f64) -> f64 {
     let size = x.abs();
-    let value = if size > 1e8 { size.ln() + std::f64::consts::LN_2 } else { (size + size * size / (1.0 + size.hypot(1.0))).ln_1p() };
+    let value = if size > 1e8 {
+        size.ln() + std::f64::consts::LN_2
+    } else {
+        (size + size * size / (1.0 + size.hypot(1.0))).ln_1p()
+    };
     value.copysign(x)
 }
 

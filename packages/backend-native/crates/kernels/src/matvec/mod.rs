@@ -281,8 +281,7 @@ unsafe fn add_rows<L: Lanes, T: Element>(
         let row = w.data.cast::<T>().offset(k as isize * w.step);
         let mut j = columns.start;
         while j + WIDE <= columns.end {
-            let values: [L; TOGETHER] =
-                std::array::from_fn(|i| T::load(row.offset(i as isize * w.step).add(j)));
+            let values: [L; TOGETHER] = std::array::from_fn(|i| T::load(row.offset(i as isize * w.step).add(j)));
             for m in 0..x.count {
                 let to = sums.add(m * w.columns + j);
                 let x = x.data.offset(m as isize * x.step).add(k);
@@ -326,9 +325,18 @@ mod tests {
     #[test]
     fn few_rows_meet_matrices_of_all_float_types_and_layouts() {
         crate::start_pool(4, false);
-        for (count, depth, columns) in
-            [(1, 1, 1), (1, 200, 3), (1, 64, 70), (1, 790, 9), (2, 33, 35), (3, 100, 5), (4, 17, 18), (7, 129, 65), (8, 80, 4100), (5, 3000, 19)]
-        {
+        for (count, depth, columns) in [
+            (1, 1, 1),
+            (1, 200, 3),
+            (1, 64, 70),
+            (1, 790, 9),
+            (2, 33, 35),
+            (3, 100, 5),
+            (4, 17, 18),
+            (7, 129, 65),
+            (8, 80, 4100),
+            (5, 3000, 19),
+        ] {
             let x: Vec<f32> = (0..count * (depth + 3)).map(|i| (i as f32 * 0.7).sin()).collect();
             let values: Vec<f32> = (0..depth * columns).map(|i| (i as f32 * 0.3).cos() + 0.1).collect();
             for dtype in [DType::F32, DType::F16, DType::BF16] {
@@ -342,8 +350,12 @@ mod tests {
                         for j in 0..columns {
                             let (value, place) = (values[k * columns + j], at(k, j) * dtype.bytes());
                             let (bytes, back) = match dtype {
-                                DType::F16 => (f32_to_half(value).to_le_bytes().to_vec(), half_to_f32(f32_to_half(value))),
-                                DType::BF16 => (f32_to_bfloat(value).to_le_bytes().to_vec(), bfloat_to_f32(f32_to_bfloat(value))),
+                                DType::F16 => {
+                                    (f32_to_half(value).to_le_bytes().to_vec(), half_to_f32(f32_to_half(value)))
+                                }
+                                DType::BF16 => {
+                                    (f32_to_bfloat(value).to_le_bytes().to_vec(), bfloat_to_f32(f32_to_bfloat(value)))
+                                }
                                 _ => (value.to_le_bytes().to_vec(), value),
                             };
                             stored[place..place + bytes.len()].copy_from_slice(&bytes);

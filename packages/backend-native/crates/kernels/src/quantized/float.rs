@@ -1,6 +1,6 @@
 //! The product in floats: for little work, for rows that are not finite, and for many rows where bytes have no products.
 
-use super::{level_of, scale_of, Error, Scratch, Weight, BLOCK};
+use super::{block_bytes, level_of, scale_of, Error, Scratch, Weight, BLOCK};
 use crate::product::{Cut, Factor};
 use crate::threads::{parallel, part_range, parts_of, Shared};
 use std::ops::Range;
@@ -15,13 +15,14 @@ pub unsafe fn rows(x: *const f32, rows: Range<usize>, weight: &Weight, to: *mut 
     let work = inner * rows.len();
     let parts = parts_of(weight.columns, 1 + 8192 / work.max(1));
     parallel(threads, parts, (weight.columns * work) as f64, |part| {
+        let mut own = [0; block_bytes(false)];
         for column in part_range(weight.columns, parts, part, 1) {
             for row in rows.clone() {
                 // SAFETY: columns have one part.
                 unsafe {
                     let (x, mut sum) = (x.get().add(row * inner), 0f64);
                     for block in 0..weight.blocks {
-                        let w = weight.row(column).add(block * weight.block_bytes());
+                        let w = weight.block(column, block, &mut own);
                         let scale = scale_of(w);
                         for i in 0..BLOCK {
                             let value = scale * level_of(w, weight.nibbles, i) as f32;

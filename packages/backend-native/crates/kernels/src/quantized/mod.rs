@@ -1,18 +1,21 @@
 //! quantizedMatmul: x [rows, inner] times the transpose of a weight [columns, inner] in blocks of GGUF: 32 values each, a
 //! 16-bit scale, then a signed byte a value (Q8_0) or two values a byte, 8 above themselves (Q4_0: low nibbles first).
 //!
-//! The weight stays as it lies: nothing is repacked and kept. x becomes whole numbers of 16 bits with a scale for each
-//! block, so that blocks are multiplied in integers; that rounding costs about 1e-5 of Σ |x w|, far less than the weight's
-//! own. Where the processor multiplies bytes (VNNI), each of these numbers is two: 256 high + low. All ways of computing a
-//! block's product of such numbers give the same integer. There rows of many, as a prompt has, are rounded to 8 bits, at half
-//! the products, where none of their blocks has values that get lost beside its greatest ([`round::stands_bytes`]): a
-//! normalised square error below 1e-4. All other rows keep 16 bits.
+//! x becomes whole numbers of 16 bits with a scale for each block, so that blocks are multiplied in integers; that rounding
+//! costs about 1e-5 of Σ |x w|, far less than the weight's own. Where the processor multiplies bytes (VNNI), each of these
+//! numbers is two: 256 high + low. All ways of computing a block's product of such numbers give the same integer. There rows
+//! of many, as a prompt has, are rounded to 8 bits, at half the products, where none of their blocks has values that get
+//! lost beside its greatest ([`round::stands_bytes`]): a normalised square error below 1e-4. All other rows keep 16 bits.
+//!
+//! With VNNI sixteen columns of the weight are multiplied at a time, in panels (`panels.rs`). Whoever keeps a weight may lay
+//! it out so ([`Laying`]); one that lies as in a file is brought there piece by piece, with the same bits as a result.
 //!
 //! Small products and rows of x that are not finite are computed in floats.
 
 mod float;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod panels;
 mod plain;
 mod round;
 #[cfg(target_arch = "x86_64")]
@@ -27,6 +30,7 @@ use crate::dtype::half_to_f32;
 use crate::level::{level, vnni, Level};
 use crate::memory::Scratch;
 use crate::threads::{parallel, part_range, parts_of, Shared};
+pub use panels::{can_be as can_be_panels, gather_rows, Laying, Panels, Room};
 use round::{Layout, Rounded};
 
 /// Values of a block.
@@ -37,9 +41,6 @@ const CHUNK: usize = 8;
 const TOGETHER: usize = 4;
 /// Products that are worth rounding x for.
 const SMALL: usize = 16_384;
-/// Rows from which on a weight is brought into tiles first.
-#[cfg(target_arch = "x86_64")]
-const TILED_ROWS: usize = 5;
 /// Rows from which on those of x that stand it are rounded to 8 bits, where bytes are multiplied: a prompt, no step.
 #[cfg(target_arch = "x86_64")]
 const MANY_ROWS: usize = 16;
@@ -77,6 +78,14 @@ impl Way {
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         &[Way::Plain]
     }
+
+    /// Whether weights that lie in panels are read faster, and can be read at all.
+    pub fn wants_panels(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Way::Vnni;
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
 }
 
 /// A weight in blocks.
@@ -85,6 +94,8 @@ pub struct Weight {
     pub data: *const u8,
     /// Q4_0 instead of Q8_0.
     pub nibbles: bool,
+    /// Whether it lies in panels, not in rows.
+    pub panels: bool,
     pub columns: usize,
     /// Blocks of a row.
     pub blocks: usize,
@@ -99,9 +110,21 @@ impl Weight {
         block_bytes(self.nibbles)
     }
 
-    /// The blocks of a row.
+    /// The blocks of a row, where it lies in rows.
     pub fn row(&self, column: usize) -> *const u8 {
         self.data.wrapping_add(column * self.blocks * self.block_bytes())
+    }
+
+    /// A block, where it is or copied.
+    ///
+    /// # Safety
+    /// The weight lies in live memory.
+    unsafe fn block(&self, column: usize, block: usize, copy: &mut [u8; block_bytes(false)]) -> *const u8 {
+        if !self.panels {
+            return self.row(column).add(block * self.block_bytes());
+        }
+        panels::block_of(self, column, block, copy);
+        copy.as_ptr()
     }
 }
 
@@ -153,18 +176,17 @@ unsafe fn multiply(
         return Ok(());
     }
     #[cfg(target_arch = "x86_64")]
-    if way == Way::Vnni && rows >= TILED_ROWS {
+    if way == Way::Vnni {
         let layout = if rows >= MANY_ROWS { Layout::Mixed } else { Layout::Tiles };
         let x = Rounded::new(x, rows, weight, layout, threads)?;
         tiles::multiply(&x, weight, to, threads)?;
         x.finish(weight, to, threads);
         return Ok(());
     }
-    if way_has_no_tiles(way) && rows >= FLOAT_ROWS {
+    if rows >= FLOAT_ROWS {
         return float::tiles(x, rows, weight, to, threads);
     }
-    let layout = Layout::of(way, weight.nibbles);
-    let x = Rounded::new(x, rows, weight, layout, threads)?;
+    let x = Rounded::new(x, rows, weight, Layout::Words, threads)?;
     let parts = parts_of(weight.columns, 1 + 32_768 / (weight.blocks * weight.block_bytes()));
     let work = (weight.columns * weight.blocks * rows) as f64 * 2.0;
     let shared = Shared::new(to);
@@ -180,9 +202,7 @@ unsafe fn multiply(
                     #[cfg(target_arch = "aarch64")]
                     Way::Neon => neon::rows(&x, first, count, weight, range.clone(), to),
                     #[cfg(target_arch = "x86_64")]
-                    Way::Avx2 => x86::rows_avx2(&x, first, count, weight, range.clone(), to),
-                    #[cfg(target_arch = "x86_64")]
-                    Way::Vnni => x86::rows_vnni(&x, first, count, weight, range.clone(), to),
+                    Way::Avx2 | Way::Vnni => x86::rows_avx2(&x, first, count, weight, range.clone(), to),
                 }
             }
         }
@@ -191,17 +211,7 @@ unsafe fn multiply(
     Ok(())
 }
 
-fn way_has_no_tiles(way: Way) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return way != Way::Vnni;
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let _ = way;
-        true
-    }
-}
-
-/// Attributes: 0 for Q8_0, 1 for Q4_0.
+/// Attributes: 0 for Q8_0, 1 for Q4_0, and 2 more where the weight lies in panels.
 ///
 /// # Safety
 /// See [`crate::run`].
@@ -212,7 +222,8 @@ pub unsafe fn quantized_matmul(call: &Call) -> Result<(), Error> {
     let x = Dense::load(input, threads)?;
     let weight = Weight {
         data: blocks.data,
-        nibbles: call.attribute(0) == 1,
+        nibbles: call.attribute(0) % 2 == 1,
+        panels: call.attribute(0) >= 2,
         columns: output.shape[1],
         blocks: input.shape[1] / BLOCK,
     };

@@ -1,6 +1,6 @@
 //! Rows of the weight with NEON: bytes are widened and multiplied with numbers of 16 bits.
 
-use super::round::{Layout, Rounded};
+use super::round::{Rounded, CHUNK_BYTES};
 use super::{scale_of, Weight, BLOCK, CHUNK};
 use std::arch::aarch64::*;
 use std::ops::Range;
@@ -22,15 +22,14 @@ unsafe fn dot16(sum: int32x4_t, w: int8x16_t, x: *const i16) -> int32x4_t {
 /// x was rounded to words; all lie in live memory.
 #[target_feature(enable = "neon")]
 pub unsafe fn rows(x: &Rounded, first: usize, count: usize, weight: &Weight, columns: Range<usize>, to: *mut f32) {
-    const SIZE: usize = Layout::Words.chunk();
     for column in columns {
         for row in 0..count {
             let (from, mut sum) = (x.row(first + row), vdupq_n_f32(0.0));
             for block in 0..weight.blocks {
                 let w = weight.row(column).add(block * weight.block_bytes());
-                let chunk = from.add(block / CHUNK * SIZE);
+                let chunk = from.add(block / CHUNK * CHUNK_BYTES);
                 let words = chunk.cast::<i16>().add(block % CHUNK * BLOCK);
-                let scale = *chunk.add(SIZE - 32).cast::<f32>().add(block % CHUNK);
+                let scale = *chunk.add(CHUNK_BYTES - 32).cast::<f32>().add(block % CHUNK);
                 let (a, b) = if weight.nibbles {
                     let bytes = vld1q_u8(w.add(2));
                     let level = |nibble| vsubq_s8(vreinterpretq_s8_u8(nibble), vdupq_n_s8(8));

@@ -1,6 +1,6 @@
 //! Rows of the weight on any processor.
 
-use super::round::{Layout, Rounded};
+use super::round::{Rounded, CHUNK_BYTES};
 use super::{level_of, scale_of, Weight, BLOCK, CHUNK};
 use std::ops::Range;
 
@@ -9,15 +9,14 @@ use std::ops::Range;
 /// # Safety
 /// x was rounded to words; all lie in live memory.
 pub unsafe fn rows(x: &Rounded, first: usize, count: usize, weight: &Weight, columns: Range<usize>, to: *mut f32) {
-    const SIZE: usize = Layout::Words.chunk();
     for column in columns {
         for row in 0..count {
             let (from, mut sum) = (x.row(first + row), 0f32);
             for block in 0..weight.blocks {
                 let w = weight.row(column).add(block * weight.block_bytes());
-                let chunk = from.add(block / CHUNK * SIZE);
+                let chunk = from.add(block / CHUNK * CHUNK_BYTES);
                 let words = chunk.cast::<i16>().add(block % CHUNK * BLOCK);
-                let scale = *chunk.add(SIZE - 32).cast::<f32>().add(block % CHUNK);
+                let scale = *chunk.add(CHUNK_BYTES - 32).cast::<f32>().add(block % CHUNK);
                 let mut whole = 0;
                 for i in 0..BLOCK {
                     whole += level_of(w, weight.nibbles, i) * *words.add(i) as i32;

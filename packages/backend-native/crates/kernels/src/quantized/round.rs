@@ -1,13 +1,15 @@
 //! Rows of x as whole numbers of 16 bits, or of 8 where they stand it, as each way wants them.
 
-use super::{float, Error, Scratch, Way, Weight, BLOCK, CHUNK};
+use super::{float, Error, Scratch, Weight, BLOCK, CHUNK};
 use crate::level::multiversion;
+#[cfg(target_arch = "x86_64")]
+use crate::level::{level, Level};
 use crate::memory::room;
 use crate::threads::{parallel, part_range, parts_of, Shared};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The greatest whole number that is 256 high + low with both in a signed byte.
-const MOST: f32 = 32_639.0;
+pub const MOST: f32 = 32_639.0;
 /// The same for numbers of 8 bits.
 const MOST_OF_BYTES: f32 = 127.0;
 /// A block whose greatest value is smaller counts as zeros: its inverse would be infinite.
@@ -25,10 +27,6 @@ const MOST_SMALL: u32 = 8;
 pub enum Layout {
     /// Numbers of 16 bits as they come, then 8 scales.
     Words,
-    /// Two blocks at a time, for each high bytes and low ones; what is to be added for each four of them; 8 scales.
-    Pairs,
-    /// Four blocks at a time: high bytes of the first halves of all, of the second halves, then low bytes; the rest as above.
-    Quads,
     /// Eight rows at a time: a block's high bytes, low bytes, what is to be added, scale.
     Tiles,
     /// First tiles of the rows that stand 8 bits: a block's bytes, what is to be added, scale; then tiles of the others.
@@ -46,29 +44,10 @@ pub const fn tile_block(words: bool) -> usize {
 
 /// Rows of a tile.
 pub const TILE_ROWS: usize = 8;
-/// Bytes before what is to be added in a chunk.
-pub const CHUNK_BYTES: usize = 512;
+/// Bytes of a chunk, of which the last 32 are its scales.
+pub const CHUNK_BYTES: usize = 2 * BLOCK * CHUNK + 32;
 
 impl Layout {
-    pub fn of(way: Way, nibbles: bool) -> Layout {
-        #[cfg(target_arch = "x86_64")]
-        if way == Way::Vnni {
-            return if nibbles { Layout::Quads } else { Layout::Pairs };
-        }
-        let _ = (way, nibbles);
-        Layout::Words
-    }
-
-    /// Bytes of a chunk, of which the last 32 are its scales.
-    pub const fn chunk(self) -> usize {
-        match self {
-            Layout::Words => CHUNK_BYTES + 32,
-            Layout::Pairs => CHUNK_BYTES + 256 + 32,
-            Layout::Quads => CHUNK_BYTES + 128 + 32,
-            Layout::Tiles | Layout::Mixed => 0,
-        }
-    }
-
     const fn has_tiles(self) -> bool {
         matches!(self, Layout::Tiles | Layout::Mixed)
     }
@@ -87,7 +66,6 @@ pub struct Tile<'a> {
 pub struct Rounded {
     pub rows: usize,
     pub blocks: usize,
-    layout: Layout,
     /// Rows as they lie in tiles: first those of 8 bits.
     order: Vec<usize>,
     /// How many have 8 bits.
@@ -127,7 +105,7 @@ impl Rounded {
         let size = if layout.has_tiles() {
             (bytes * tile_block(false) + (rows - bytes) * tile_block(true)) * blocks
         } else {
-            rows * blocks.div_ceil(CHUNK) * layout.chunk()
+            rows * blocks.div_ceil(CHUNK) * CHUNK_BYTES
         };
         let memory = Scratch::new::<u64>(size.div_ceil(8))?;
         let to = Shared::new(memory.data::<u8>());
@@ -148,24 +126,29 @@ impl Rounded {
                         let tile = begin + (place - begin) / TILE_ROWS * TILE_ROWS;
                         let height = TILE_ROWS.min(end - tile);
                         let to = to.get().add(tile_offset(tile, bytes, blocks) + (place - tile) * size);
-                        if !tile_row(x, blocks, to, height * size, offset, words) {
+                        let finite = if words {
+                            words_of(x, blocks, to, height * size, offset)
+                        } else {
+                            tile_row(x, blocks, to, height * size, offset, false)
+                        };
+                        if !finite {
                             wild.store(true, Ordering::Relaxed);
                         }
                     } else {
-                        let to = to.get().add(row * blocks.div_ceil(CHUNK) * layout.chunk());
-                        if !chunk_row(x, blocks, to, layout, offset) {
+                        let to = to.get().add(row * blocks.div_ceil(CHUNK) * CHUNK_BYTES);
+                        if !chunk_row(x, blocks, to) {
                             wild.store(true, Ordering::Relaxed);
                         }
                     }
                 }
             }
         });
-        Ok(Rounded { rows, blocks, layout, order, bytes, memory, x, wild: wild.into_inner() })
+        Ok(Rounded { rows, blocks, order, bytes, memory, x, wild: wild.into_inner() })
     }
 
     /// The chunks of a row.
     pub fn row(&self, row: usize) -> *const u8 {
-        let size = self.blocks.div_ceil(CHUNK) * self.layout.chunk();
+        let size = self.blocks.div_ceil(CHUNK) * CHUNK_BYTES;
         self.memory.data::<u8>().cast_const().wrapping_add(row * size)
     }
 
@@ -275,15 +258,25 @@ unsafe fn levels(x: *const f32, to: &mut [i32; BLOCK], range: f32) -> (f32, bool
         }
     }
     let greatest = f32::from_bits(most.iter().copied().fold(0, u32::max));
-    let finite = greatest < f32::INFINITY;
-    let used = finite && greatest >= TINY;
-    let inverse = if used { range / greatest } else { 0.0 };
+    let (inverse, scale, finite) = factors(greatest, range);
     for (i, to) in to.iter_mut().enumerate() {
-        let value = if used { *x.add(i) * inverse } else { 0.0 };
+        let value = if inverse != 0.0 { *x.add(i) * inverse } else { 0.0 };
         // Adding 1.5 * 2^23 leaves the nearest whole number in the low bits.
         *to = (value + 12_582_912.0).to_bits() as i32 - 0x4b40_0000;
     }
-    (if used { greatest / range } else { 0.0 }, finite)
+    (scale, finite)
+}
+
+/// What the values of a block with a greatest one are multiplied with, 0 where they count as zeros; the scale; and whether
+/// all are finite.
+#[inline(always)]
+pub fn factors(greatest: f32, range: f32) -> (f32, f32, bool) {
+    let finite = greatest < f32::INFINITY;
+    if finite && greatest >= TINY {
+        (range / greatest, greatest / range, true)
+    } else {
+        (0.0, 0.0, finite)
+    }
 }
 
 #[inline(always)]
@@ -330,17 +323,20 @@ multiversion! {
     unsafe fn tile_row(x: *const f32, blocks: usize, to: *mut u8, step: usize, offset: i32, words: bool) -> bool = tile_row_body
 }
 
+/// # Safety
+/// As for `tile_row`.
+unsafe fn words_of(x: *const f32, blocks: usize, to: *mut u8, step: usize, offset: i32) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if level() == Level::Avx512 {
+        return super::tiles::round_words(x, blocks, to, step, offset);
+    }
+    tile_row(x, blocks, to, step, offset, true)
+}
+
 #[inline(always)]
-unsafe fn chunk_row_body<const F: bool>(
-    x: *const f32,
-    blocks: usize,
-    to: *mut u8,
-    layout: Layout,
-    offset: i32,
-) -> bool {
+unsafe fn chunk_row_body<const F: bool>(x: *const f32, blocks: usize, to: *mut u8) -> bool {
     let mut all_finite = true;
     let mut whole = [0; BLOCK];
-    let size = layout.chunk();
     for block in 0..blocks.next_multiple_of(CHUNK) {
         let (scale, finite) = if block < blocks {
             levels(x.add(block * BLOCK), &mut whole, MOST)
@@ -349,44 +345,15 @@ unsafe fn chunk_row_body<const F: bool>(
             (0.0, true)
         };
         all_finite &= finite;
-        let (chunk, at) = (to.add(block / CHUNK * size), block % CHUNK);
-        chunk.add(size - 32).cast::<f32>().add(at).write_unaligned(scale);
-        let sums = chunk.add(CHUNK_BYTES).cast::<i32>();
-        match layout {
-            Layout::Pairs => {
-                let bytes = chunk.add(at / 2 * 128 + at % 2 * BLOCK);
-                for (i, &level) in whole.iter().enumerate() {
-                    let (high, low) = halves(level);
-                    *bytes.add(i) = high as u8;
-                    *bytes.add(64 + i) = low as u8;
-                }
-                for lane in 0..8 {
-                    let sum: i32 = whole[lane * 4..lane * 4 + 4].iter().sum();
-                    sums.add(at * 8 + lane).write_unaligned(-offset * sum);
-                }
-            }
-            Layout::Quads => {
-                let bytes = chunk.add(at / 4 * 256 + at % 4 * 16);
-                for (i, &level) in whole.iter().enumerate() {
-                    let (high, low) = halves(level);
-                    *bytes.add(i / 16 * 64 + i % 16) = high as u8;
-                    *bytes.add(128 + i / 16 * 64 + i % 16) = low as u8;
-                }
-                for lane in 0..4 {
-                    let sum = |from: usize| whole[from..from + 4].iter().sum::<i32>();
-                    sums.add(at * 4 + lane).write_unaligned(-offset * (sum(lane * 4) + sum(16 + lane * 4)));
-                }
-            }
-            _ => {
-                let words = chunk.cast::<i16>().add(at * BLOCK);
-                for (i, &level) in whole.iter().enumerate() {
-                    words.add(i).write_unaligned(level as i16);
-                }
-            }
+        let (chunk, at) = (to.add(block / CHUNK * CHUNK_BYTES), block % CHUNK);
+        chunk.add(CHUNK_BYTES - 32).cast::<f32>().add(at).write_unaligned(scale);
+        let words = chunk.cast::<i16>().add(at * BLOCK);
+        for (i, &level) in whole.iter().enumerate() {
+            words.add(i).write_unaligned(level as i16);
         }
     }
     all_finite
 }
 multiversion! {
-    unsafe fn chunk_row(x: *const f32, blocks: usize, to: *mut u8, layout: Layout, offset: i32) -> bool = chunk_row_body
+    unsafe fn chunk_row(x: *const f32, blocks: usize, to: *mut u8) -> bool = chunk_row_body
 }

@@ -4,7 +4,8 @@ use crate::dtype::f32_to_half;
 /// Blocks of arbitrary levels; `scale` a block's number.
 fn blocks(nibbles: bool, count: usize, scale: impl Fn(usize) -> f32) -> Vec<u8> {
     let size = block_bytes(nibbles);
-    let mut bytes: Vec<u8> = (0..count * size).map(|i| ((i as u32 + 17).wrapping_mul(0x9e37_79b1) >> 24) as u8).collect();
+    let mut bytes: Vec<u8> =
+        (0..count * size).map(|i| ((i as u32 + 17).wrapping_mul(0x9e37_79b1) >> 24) as u8).collect();
     for block in 0..count {
         bytes[block * size..block * size + 2].copy_from_slice(&f32_to_half(scale(block)).to_le_bytes());
     }
@@ -58,9 +59,11 @@ fn product(way: Way, x: &[f32], rows: usize, weight: &Weight, threads: usize) ->
 fn every_way_gives_the_product() {
     crate::start_pool(4, false);
     for nibbles in [false, true] {
-        for (rows, columns, count) in [(1, 60, 9), (2, 70, 8), (3, 33, 17), (4, 64, 16), (5, 19, 25), (8, 50, 3), (13, 35, 2), (27, 16, 8)] {
+        for (rows, columns, count) in
+            [(1, 60, 9), (2, 70, 8), (3, 33, 17), (4, 64, 16), (5, 19, 25), (8, 50, 3), (13, 35, 2), (27, 16, 8)]
+        {
             let bytes = blocks(nibbles, columns * count, |block| 0.01 + (block % 5) as f32 * 0.02);
-            let weight = Weight { data: bytes.as_ptr(), nibbles, columns, blocks: count };
+            let weight = Weight { data: bytes.as_ptr(), nibbles, panels: false, columns, blocks: count };
             let x = wave(rows * count * BLOCK);
             let wanted = exact(&x, rows, &weight);
             for &way in Way::all() {
@@ -119,10 +122,18 @@ fn no_rounding_of_x_costs_more_than_a_product_may() {
             |row, i| AT(row, i) * if i % 4 == 1 { 100.0 } else { 1.0 },
             |row, i| AT(row + 99, i) * if i % 4 == 1 { 0.01 } else { 1.0 },
         ),
-        ("a mean that weights cancel", |row, i| 1.0 + 0.05 * AT(row, i), |row, i| {
-            let size = 1.2 + AT(row + 99, i / 2);
-            if i % 2 == 0 { size } else { -size }
-        }),
+        (
+            "a mean that weights cancel",
+            |row, i| 1.0 + 0.05 * AT(row, i),
+            |row, i| {
+                let size = 1.2 + AT(row + 99, i / 2);
+                if i % 2 == 0 {
+                    size
+                } else {
+                    -size
+                }
+            },
+        ),
         (
             "such rows among others",
             |row, i| AT(row, i) * if row % 3 == 0 && i % 32 == 5 { 100.0 } else { 1.0 },
@@ -134,7 +145,7 @@ fn no_rounding_of_x_costs_more_than_a_product_may() {
         for nibbles in [false, true] {
             let values: Vec<f32> = (0..columns * inner).map(|i| w(i / inner, i % inner)).collect();
             let bytes = quantised(nibbles, &values);
-            let weight = Weight { data: bytes.as_ptr(), nibbles, columns, blocks: inner / BLOCK };
+            let weight = Weight { data: bytes.as_ptr(), nibbles, panels: false, columns, blocks: inner / BLOCK };
             for rows in [1, 3, 8, 16, 29] {
                 let x: Vec<f32> = (0..rows * inner).map(|i| x(i / inner, i % inner)).collect();
                 let wanted = exact(&x, rows, &weight);
@@ -152,6 +163,140 @@ fn no_rounding_of_x_costs_more_than_a_product_may() {
     }
 }
 
+/// The same weight in panels, which `memory` then holds.
+fn laid(weight: &Weight, memory: &mut Vec<u8>) -> Weight {
+    let bytes = weight.columns * weight.blocks * weight.block_bytes();
+    // SAFETY: the weight is a vector of as many bytes.
+    *memory = unsafe { std::slice::from_raw_parts(weight.data, bytes) }.to_vec();
+    let Weight { nibbles, columns, blocks, .. } = *weight;
+    let panels = Panels::at(memory.as_mut_ptr(), nibbles, columns, blocks);
+    // SAFETY: this vector is the weight.
+    unsafe { Laying::new(panels, false, 2, Room::new(&panels).unwrap().into()).run() };
+    Weight { data: memory.as_ptr(), panels: true, ..*weight }
+}
+
+#[test]
+fn panels_become_rows_again_and_hold_the_same_blocks() {
+    for nibbles in [false, true] {
+        for (columns, count) in [(16, 1), (48, 2), (32, 5), (160, 16)] {
+            let bytes = blocks(nibbles, columns * count, |block| block as f32);
+            let weight = Weight { data: bytes.as_ptr(), nibbles, panels: false, columns, blocks: count };
+            let mut memory = Vec::new();
+            let other = laid(&weight, &mut memory);
+            assert_ne!(memory, bytes);
+            let mut copy = [0; block_bytes(false)];
+            for (i, block) in bytes.chunks(weight.block_bytes()).enumerate() {
+                // SAFETY: the weight is this vector.
+                unsafe { other.block(i / count, i % count, &mut copy) };
+                assert_eq!(&copy[..block.len()], block);
+            }
+            let panels = Panels::at(memory.as_mut_ptr(), nibbles, columns, count);
+            // SAFETY: as above.
+            unsafe { Laying::new(panels, true, 2, Room::new(&panels).unwrap().into()).run() };
+            assert_eq!(memory, bytes);
+        }
+    }
+}
+
+#[test]
+fn room_for_one_panel_lays_a_weight_both_ways() {
+    let bytes = blocks(false, 80 * 16, |block| block as f32);
+    let mut memory = bytes.clone();
+    let panels = Panels::at(memory.as_mut_ptr(), false, 80, 16);
+    // All that is kept for a weight of one block a row.
+    let room = std::sync::Arc::new(Room::new(&Panels::at(memory.as_mut_ptr(), false, 16, 1)).unwrap());
+    assert_eq!(room.panels(&panels), 1);
+    // SAFETY: this vector is the weight.
+    unsafe { Laying::new(panels, false, 2, room.clone()).run() };
+    assert_ne!(memory, bytes);
+    // SAFETY: as above.
+    unsafe { Laying::new(panels, true, 2, room).run() };
+    assert_eq!(memory, bytes);
+}
+
+#[test]
+fn rows_are_taken_out_of_panels_as_they_were() {
+    use crate::call::{Kernel, CHECK_INDEX};
+    use crate::dtype::DType;
+    use crate::space::View;
+    crate::start_pool(4, false);
+    for nibbles in [false, true] {
+        for count in [1, 2, 7] {
+            let bytes = blocks(nibbles, 64 * count, |block| block as f32);
+            let weight = Weight { data: bytes.as_ptr(), nibbles, panels: false, columns: 64, blocks: count };
+            let mut memory = Vec::new();
+            laid(&weight, &mut memory);
+            let panels = Panels::at(memory.as_mut_ptr(), nibbles, 64, count);
+            let size = count * weight.block_bytes();
+            // All rows, and those from the fifth on.
+            for first in [0, 5] {
+                let mut wanted: Vec<i32> = (0..300).map(|i| i * 37 % (64 - first as i32)).collect();
+                let mut taken = vec![0u8; wanted.len() * size];
+                let source = View::dense(DType::U8, memory[first * size..].as_mut_ptr(), &[64 - first, size]);
+                let mut index = View::dense(DType::I32, wanted.as_mut_ptr().cast(), &[wanted.len(), size]);
+                index.strides[..2].copy_from_slice(&[1, 0]);
+                index.update();
+                let output = View::dense(DType::U8, taken.as_mut_ptr(), &[wanted.len(), size]);
+                let (inputs, outputs) = ([source, index], [output]);
+                let mut call = Call {
+                    inputs: &inputs,
+                    outputs: &outputs,
+                    attributes: &[0.0],
+                    params: &[],
+                    program: None,
+                    threads: 3,
+                };
+                let attributes = panels.rows_of(Kernel::Gather, &call).unwrap();
+                call.attributes = &attributes;
+                // SAFETY: the views are these vectors.
+                unsafe { crate::run(Kernel::Gather, &call).unwrap() };
+                for (&row, got) in wanted.iter().zip(taken.chunks(size)) {
+                    let start = (first + row as usize) * size;
+                    assert_eq!(got, &bytes[start..start + size], "{nibbles} {count} {first} {row}");
+                }
+                wanted[7] = 64 - first as i32;
+                // SAFETY: as above.
+                let result = unsafe { crate::run(Kernel::Gather, &call) };
+                assert_eq!(result, Err(crate::Error::Check(CHECK_INDEX)));
+                // Parts of rows are not taken so, nor are rows of others.
+                call.attributes = &[0.0];
+                let part = View::dense(DType::U8, memory.as_mut_ptr(), &[64 * count, size / count]);
+                let mut few = index;
+                few.shape[1] = size / count;
+                let narrow = [part, few];
+                let to = [View::dense(DType::U8, taken.as_mut_ptr(), &[wanted.len(), size / count])];
+                let narrow = Call { inputs: &narrow, outputs: &to, ..call };
+                assert_eq!(panels.rows_of(Kernel::Gather, &narrow).is_some(), count == 1);
+                assert!(panels.rows_of(Kernel::Scatter, &call).is_none());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_weight_in_panels_gives_the_same_bits() {
+    if !Way::best().wants_panels() {
+        return;
+    }
+    crate::start_pool(4, false);
+    for nibbles in [false, true] {
+        for (rows, columns, count) in
+            [(1, 64, 16), (2, 80, 15), (3, 32, 32), (5, 48, 17), (8, 64, 9), (15, 64, 8), (29, 160, 12)]
+        {
+            let bytes = blocks(nibbles, columns * count, |block| 0.01 + (block % 5) as f32 * 0.02);
+            let weight = Weight { data: bytes.as_ptr(), nibbles, panels: false, columns, blocks: count };
+            let mut memory = Vec::new();
+            let other = laid(&weight, &mut memory);
+            let mut x = wave(rows * count * BLOCK);
+            assert_eq!(product(Way::best(), &x, rows, &weight, 1), product(Way::best(), &x, rows, &other, 3));
+            x[3] = f32::INFINITY;
+            let bits =
+                |weight| product(Way::best(), &x, rows, weight, 2).iter().map(|y| y.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&weight), bits(&other));
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn rows_that_stand_it_get_8_bits_whatever_lies_beside_them() {
@@ -161,8 +306,10 @@ fn rows_that_stand_it_get_8_bits_whatever_lies_beside_them() {
     let (rows, blocks, columns) = (37, 32, 40);
     let inner = blocks * BLOCK;
     let bytes = self::blocks(true, columns * blocks, |_| 0.5);
-    let weight = Weight { data: bytes.as_ptr(), nibbles: true, columns, blocks };
-    let x: Vec<f32> = (0..rows * inner).map(|i| noise(i) * if (i / inner).is_multiple_of(3) && i % inner == 40 { 99.0 } else { 1.0 }).collect();
+    let weight = Weight { data: bytes.as_ptr(), nibbles: true, panels: false, columns, blocks };
+    let x: Vec<f32> = (0..rows * inner)
+        .map(|i| noise(i) * if (i / inner).is_multiple_of(3) && i % inner == 40 { 99.0 } else { 1.0 })
+        .collect();
     // SAFETY: x is this vector.
     let rounded = unsafe { Rounded::new(x.as_ptr(), rows, &weight, Layout::Mixed, 2) }.unwrap();
     let mut seen: Vec<(usize, bool)> =
@@ -181,7 +328,7 @@ fn products_of_blocks_are_the_same_integers() {
     for nibbles in [false, true] {
         let (columns, rows) = (600, 3);
         let bytes = blocks(nibbles, columns, |_| 1.0);
-        let weight = Weight { data: bytes.as_ptr(), nibbles, columns, blocks: 1 };
+        let weight = Weight { data: bytes.as_ptr(), nibbles, panels: false, columns, blocks: 1 };
         let mut x = wave(rows * BLOCK);
         for row in 0..rows {
             for i in 0..BLOCK {
@@ -203,7 +350,7 @@ fn threads_do_not_show() {
     crate::start_pool(4, false);
     for (nibbles, rows) in [(false, 1), (true, 1), (false, 40), (true, 40)] {
         let bytes = blocks(nibbles, 500 * 24, |block| 0.01 + (block % 3) as f32);
-        let weight = Weight { data: bytes.as_ptr(), nibbles, columns: 500, blocks: 24 };
+        let weight = Weight { data: bytes.as_ptr(), nibbles, panels: false, columns: 500, blocks: 24 };
         let x = wave(rows * 24 * BLOCK);
         let one = product(Way::best(), &x, rows, &weight, 1);
         assert_eq!(one, product(Way::best(), &x, rows, &weight, 4));
@@ -215,7 +362,7 @@ fn what_is_not_finite_shows_in_its_row_alone() {
     for nibbles in [false, true] {
         for rows in [2, 20] {
             let bytes = blocks(nibbles, 80 * 8, |_| 0.5);
-            let weight = Weight { data: bytes.as_ptr(), nibbles, columns: 80, blocks: 8 };
+            let weight = Weight { data: bytes.as_ptr(), nibbles, panels: false, columns: 80, blocks: 8 };
             for &way in Way::all() {
                 let plain = product(way, &vec![1.0; rows * 256], rows, &weight, 1);
                 for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
@@ -237,14 +384,17 @@ fn scales_may_be_subnormal_negative_or_nothing() {
     for nibbles in [false, true] {
         for rows in [1, 20] {
             let bytes = blocks(nibbles, 60 * 20, |block| scales[block / 20 % 5]);
-            let weight = Weight { data: bytes.as_ptr(), nibbles, columns: 60, blocks: 20 };
+            let weight = Weight { data: bytes.as_ptr(), nibbles, panels: false, columns: 60, blocks: 20 };
             let mut x = wave(rows * 20 * BLOCK);
             // A block so small that it counts as zeros.
             x[..BLOCK].fill(1e-36);
             let wanted = exact(&x, rows, &weight);
             for &way in Way::all() {
                 for (got, (sum, size)) in product(way, &x, rows, &weight, 1).iter().zip(&wanted) {
-                    assert!((*got as f64 - sum).abs() <= allowed(way, rows) * size, "{way:?} {nibbles} {rows}: {got} for {sum}");
+                    assert!(
+                        (*got as f64 - sum).abs() <= allowed(way, rows) * size,
+                        "{way:?} {nibbles} {rows}: {got} for {sum}"
+                    );
                 }
             }
         }

@@ -34,6 +34,10 @@ pub struct Job<'a> {
     pub is_reduced: [bool; MAX_RANK],
 }
 
+/// Accumulators where no vector of them reaches into two lines of the cache.
+#[repr(align(64))]
+struct Side([f64; SIDE]);
+
 impl Job<'_> {
     /// Computes the program for a range of points; results are in the registers of its outputs.
     unsafe fn compute(&self, registers: &mut Registers, start: usize, count: usize, fault: &Fault) {
@@ -106,7 +110,8 @@ impl Job<'_> {
             Ok(registers) => registers,
             Err(error) => return fault.error(error),
         };
-        let mut side = [0f64; SIDE];
+        let mut side = Side([0.0; SIDE]);
+        let side = &mut side.0;
         let plain = if self.how.len() == 1 { self.how[0].plain_start() } else { None };
         for unit in units {
             let (piece, strip) = (unit % self.chunks, unit / self.chunks % strips);
@@ -153,7 +158,7 @@ impl Job<'_> {
                 row += count;
             }
             if plain.is_some() {
-                for (total, &value) in self.totals_of(0, place, width).iter_mut().zip(&side) {
+                for (total, &value) in self.totals_of(0, place, width).iter_mut().zip(&*side) {
                     *total = self.how[0].plain_total(value);
                 }
             }

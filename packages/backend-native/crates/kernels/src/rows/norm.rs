@@ -132,7 +132,8 @@ pub unsafe fn norm(call: &Call) -> Result<(), Error> {
         for row in part_range(count, parts, part, 1) {
             // SAFETY: all are dense rows, and rows have one part.
             unsafe {
-                let data = |rows: &Option<Rows>, at: usize| rows.as_ref().map_or(std::ptr::null_mut(), |rows| rows.at(at));
+                let data =
+                    |rows: &Option<Rows>, at: usize| rows.as_ref().map_or(std::ptr::null_mut(), |rows| rows.at(at));
                 let (weight, bias, mean) = (data(&weight, 0), data(&bias, 0), data(&mean, row));
                 norm_row(x.at(row * n), y.at(row * n), n, weight, bias, inverse.at(row), mean, eps);
             }
