@@ -8,6 +8,8 @@ export interface OpenDevice {
   readonly adapterClass: AdapterClass;
   /** Vendor, architecture and description, as far as the implementation tells. */
   readonly description: string;
+  /** Invocations of a subgroup, or 0 where there are none or their number varies. */
+  readonly subgroupSize: number;
   /** What must stay referenced for as long as the device lives. */
   readonly keep: unknown;
 }
@@ -90,11 +92,13 @@ export async function openDevice(powerPreference: GPUPowerPreference | undefined
       { cause: error },
     );
   }
-  const { vendor, architecture, description } = adapter.info;
+  const { vendor, architecture, description, subgroupMinSize, subgroupMaxSize } = adapter.info;
+  const fixed = device.features.has("subgroups") && subgroupMinSize === subgroupMaxSize;
   return {
     device,
     adapterClass: classOf(adapter.info),
     description: [vendor, architecture, description].filter((part) => part !== "").join(" "),
+    subgroupSize: fixed ? (subgroupMinSize ?? 0) : 0,
     // Dawn ends with its instance, whoever still uses a device of it.
     keep: [gpu, adapter],
   };

@@ -15,7 +15,7 @@ import {
 import { GpuBuffer, paddedSize } from "./buffer.ts";
 import { capabilities } from "./capabilities.ts";
 import type { Gpu } from "./device/gpu.ts";
-import { runApart } from "./kernels/apart.ts";
+import { countApart, runApart } from "./kernels/apart.ts";
 import { type AnyKernel, makeKernels } from "./kernels/table.ts";
 
 /** The backend over a device. */
@@ -111,6 +111,9 @@ export class WebgpuBackend implements Backend {
     for (const { dtype } of call.outputs) {
       if (!entry.dtypes.includes(dtype)) return { reason: `${call.kernel} does not compute ${dtype}` };
     }
+    const most = this.gpu.device.limits.maxStorageBuffersPerShaderStage;
+    const binds = countApart(call) + (entry.binds?.(call) ?? call.buffers.length + 1);
+    if (binds > most) return { reason: `${call.kernel} binds ${binds} buffers here, the adapter ${most}` };
     return entry.supports?.(call) ?? "yes";
   }
 

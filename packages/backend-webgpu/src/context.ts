@@ -14,6 +14,8 @@ export interface KernelEntry<C extends Call> {
   run(call: C): void;
   /** For fused kernels and `matmul` with a program: whether it takes a call. Left out, it takes all. Must be cheap. */
   supports?(call: C): Support;
+  /** Most buffers that one of its dispatches binds. Left out, those of the call and one to work in. */
+  binds?(call: C): number;
 }
 
 /** A call's buffers, which are this backend's: `execute` checks. */

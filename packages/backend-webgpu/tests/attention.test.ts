@@ -1,13 +1,20 @@
 import { cpu } from "@nf/backend-cpu";
-import type { Backend, DType } from "@nf/core";
-import { afterAll, beforeAll, describe, it } from "vitest";
-import { LAYOUTS } from "../../conformance/src/layout.ts";
+import type { AttentionCall, Backend, DType } from "@nf/core";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { layOut } from "../../conformance/src/kernels/memory.ts";
+import { callOf } from "../../conformance/src/kernels/run.ts";
+import { DENSE, LAYOUTS } from "../../conformance/src/layout.ts";
+import { nd } from "../../conformance/src/reference/nd.ts";
+import type { WebgpuBackend } from "../src/backend.ts";
 import { webgpu } from "../src/index.ts";
+import { makeAttention } from "../src/kernels/attention.ts";
 import { provideAdapter, testOptions } from "./adapter.ts";
 import { compareDirect, type Direct, type Given, numbers, runDirect } from "./calls.ts";
 
 const missing = await provideAdapter("attention on webgpu");
 const { NaN: nan, POSITIVE_INFINITY: inf } = Number;
+
+const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 interface Case {
   /** Batch, heads, heads of k and v, queries, keys, headDim. */
@@ -102,6 +109,9 @@ describe.skipIf(missing !== undefined)("attention", () => {
     await compare({ sizes: [1, 1, 1, 3, 70, 68] });
     await compare({ sizes: [1, 2, 1, 1, 300, 8] });
   });
+  it("of so many products that keys are taken several at a time", async () => {
+    await compare({ sizes: [1, 4, 2, 37, 71, 12], causal: true, mask: [1, 4, 37, 71] });
+  });
   it("with masks, causality and shared heads", async () => {
     for (const causal of [false, true])
       for (const mask of [undefined, [2, 1, 9, 12], [1, 4, 1, 12]])
@@ -114,6 +124,39 @@ describe.skipIf(missing !== undefined)("attention", () => {
       await compare({ sizes: [2, 2, 2, 5, 6, 4], layout });
     for (const dtype of ["f16", "bf16"] as const)
       await compare({ sizes: [1, 2, 1, 5, 6, 8], mask: [1, 1, 5, 6], causal: true, dtype });
+  });
+  it("with every view in a buffer of its own binds as many as it says, fewer than the call has", async () => {
+    const { gpu } = own as WebgpuBackend;
+    const { binds } = makeAttention({ gpu });
+    const x = { shape: [1, 2, 3, 8] };
+    for (const [pass, mask, most] of [
+      ["forward", true, 7],
+      ["backward", false, 8],
+      ["backward", true, 9],
+    ] as const) {
+      const inputs = [
+        ...(pass === "backward" ? [x] : []),
+        ...[x, x, x],
+        ...(mask ? [{ shape: [1, 2, 3, 3] }] : []),
+        ...(pass === "backward" ? [x, { shape: [1, 2, 3] }] : []),
+      ];
+      const outputs = pass === "forward" ? [x, { shape: [1, 2, 3] }] : [x, x, x];
+      const [reads, writes] = [inputs, outputs].map((list) =>
+        list.map(({ shape }) => layOut(own, "f32", nd(shape, numbers(48, 1).slice(0, sizeOf(shape))), DENSE)),
+      );
+      const attributes = { pass, causal: false, mask } as const;
+      const views = [reads, writes].map((list) => list.map(({ view }) => view));
+      const call = callOf({ kernel: "attention", attributes }, [0.5], views[0], views[1]) as AttentionCall;
+      const dispatch = vi.spyOn(gpu, "dispatch");
+      own.execute(call);
+      const bound = Math.max(...dispatch.mock.calls.map(([, buffers]) => buffers.length));
+      dispatch.mockRestore();
+      expect(binds?.(call)).toBe(bound);
+      // One less where registers hold sums.
+      expect(bound).toBe(gpu.adapterClass === "software" ? most : most - 1);
+      expect(own.supports(call)).toBe("yes");
+      for (const { buffer } of [...reads, ...writes]) own.free(buffer);
+    }
   });
   it("of large scores", async () => {
     const change: Case["change"] = ({ q, k }) => {

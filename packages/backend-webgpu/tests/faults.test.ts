@@ -1,4 +1,15 @@
-import { type Backend, BackendError, OutOfMemoryError, program, scalar as s, type View } from "@nf/core";
+import {
+  type Backend,
+  BackendError,
+  type GatherCall,
+  memory,
+  OutOfMemoryError,
+  program,
+  rand,
+  scalar as s,
+  use,
+  type View,
+} from "@nf/core";
 import { afterEach, describe, expect, it } from "vitest";
 import { decode, upload } from "../../backend-cpu/tests/helper.ts";
 import type { WebgpuBackend } from "../src/backend.ts";
@@ -212,6 +223,29 @@ describe.skipIf(missing !== undefined)("faults", () => {
       map(backend, next, [x], x);
     }
     expect(await valuesOf(backend, x)).toEqual([101, 102, 103, 104]);
+    // A block without room is not handed to the next tensor, and what rests makes room.
+    await use(backend);
+    for (const [count, rests] of [
+      [100_000, false],
+      [200_000, false],
+      [300_000, true],
+      [400_000, true],
+    ] as const) {
+      rand([100]).dispose();
+      expect(memory(backend).pooledBytes).toBeGreaterThan(0);
+      await backend.synchronize();
+      refuse = true;
+      const large = rand([count]);
+      // As a temporary of a step, which rests before the adapter tells.
+      if (rests) large.dispose();
+      else expect((await rejection(large.data())).error).toBeInstanceOf(OutOfMemoryError);
+      await backend.synchronize();
+      large.dispose();
+      expect(memory(backend).pooledBytes > 0).toBe(rests);
+      const again = rand([count]);
+      expect((await again.data())[5]).toBeLessThan(1);
+      again.dispose();
+    }
   });
 
   it("an output may be the input's own view, whatever the kernel", async () => {
@@ -229,15 +263,30 @@ describe.skipIf(missing !== undefined)("faults", () => {
     expect(await valuesOf(backend, matrix)).toEqual([11, 3, 6, 2]);
     const index = upload(backend, "i32", [4], values);
     const source = upload(backend, "f32", [4], [10, 11, 12, 13]);
-    backend.execute({
+    const gather: GatherCall = {
       kernel: "gather",
       buffers: [source.buffer, index.buffer],
       inputs: [source, index],
       outputs: [source],
       params: [],
       attributes: { axis: 0 },
-    });
+    };
+    backend.execute(gather);
     expect(await valuesOf(backend, source)).toEqual([13, 11, 12, 10]);
+    // The two, one apart, and the word for failed checks.
+    const { device } = backend.gpu;
+    const { limits } = device;
+    for (const [most, fits] of [
+      [3, false],
+      [4, true],
+    ] as const) {
+      const few = new Proxy(limits, {
+        get: (own, name) => (name === "maxStorageBuffersPerShaderStage" ? most : Reflect.get(own, name, own)),
+      });
+      Object.defineProperty(device, "limits", { value: few, configurable: true });
+      expect(backend.supports(gather) === "yes", `${most}`).toBe(fits);
+    }
+    Object.defineProperty(device, "limits", { value: limits, configurable: true });
     const positions = upload(backend, "i32", [4], [0, 0, 0, 0]);
     backend.execute({
       kernel: "sort",

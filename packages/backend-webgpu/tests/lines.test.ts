@@ -144,6 +144,32 @@ describe.skipIf(missing !== undefined)("kernels along lines", () => {
     return results;
   };
 
+  it("few lines of many updates, split by their targets: in order, and all", async () => {
+    // As on a GPU, where one invocation would take too long; more updates than one dispatch takes.
+    const discrete = await webgpu({ adapterClass: "discrete" });
+    const count = 2 ** 18 + 5;
+    const run = (): Tensor[] => [
+      nf.scatterAdd(values(7), 0, indices(count, 7), values(count)),
+      nf.scatterAdd(values(2, 500), 1, indices(2 * 3_000, 500).reshape([2, 3_000]), values(2, 3_000)),
+      nf.scatterAdd(values(1_000), 0, nf.tensor([999, 0, 999, 500], { dtype: "i32" }), values(4)),
+    ];
+    const got = await compute(discrete, run);
+    const software = await webgpu({ adapterClass: "software" });
+    const one = await compute(software, run);
+    // To the bit: the same additions in the same order.
+    expect(got).toEqual(one);
+    const wanted = await compute(reference, run);
+    got.forEach((list, k) => {
+      expect(list).toHaveLength(wanted[k].length);
+      list.forEach((value, i) => {
+        // Relative: the first adds 37,000 numbers to each target.
+        expect(Math.abs(value - wanted[k][i])).toBeLessThan(1e-5 * (1 + Math.abs(wanted[k][i])));
+      });
+    });
+    await software.dispose();
+    await discrete.dispose();
+  });
+
   it.each(CASES)("%s", async (_name, tolerance, run) => {
     const got = await compute(gpu, run);
     const wanted = await compute(reference, run);

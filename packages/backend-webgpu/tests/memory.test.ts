@@ -1,8 +1,23 @@
-import { Generator, manualSeed, memory, rand, randint, scope, type Tensor, use } from "@nf/core";
+import {
+  defineUpdate,
+  Generator,
+  manualSeed,
+  memory,
+  pureUpdate,
+  rand,
+  randint,
+  scalar,
+  scope,
+  type Tensor,
+  tensor,
+  use,
+} from "@nf/core";
 import { CrossEntropyLoss, Linear, ReLU, Sequential } from "@nf/nn";
 import { Adam } from "@nf/optim";
 import { describe, expect, it } from "vitest";
-import type { WebgpuBackend } from "../src/backend.ts";
+import { openDevice } from "../src/adapter.ts";
+import { WebgpuBackend } from "../src/backend.ts";
+import { Gpu } from "../src/device/gpu.ts";
 import { webgpu } from "../src/index.ts";
 import { provideAdapter, testOptions } from "./adapter.ts";
 
@@ -78,4 +93,39 @@ describe.skipIf(missing !== undefined)("memory", () => {
     expect(last).toBeLessThan(first / 2);
     await backend.dispose();
   }, 300_000);
+
+  it("shaders of programs that are made anew at each call are kept within a bound", async () => {
+    const gpu = new Gpu(await openDevice(undefined), 8);
+    const backend = await use(new WebgpuBackend(gpu, Infinity));
+    const x = tensor([1, 2, 3]);
+    const plus = (i: number): Tensor => {
+      const add = defineUpdate({
+        name: `plus ${i}`,
+        state: 1,
+        inputs: 0,
+        params: [],
+        body: ([one]) => {
+          const sum = scalar.add(one as scalar.Expr, i);
+          return [scalar.check(sum, scalar.lt(sum, 23), "integer division by zero")];
+        },
+      });
+      return pureUpdate(add, [x], [], [])[0] as Tensor;
+    };
+    for (let i = 0; i < 20; i++) {
+      const y = plus(i);
+      expect([...(await y.data())]).toEqual([1 + i, 2 + i, 3 + i]);
+      y.dispose();
+      expect(gpu.shaderCount).toBeLessThanOrEqual(8);
+    }
+    // A check is told by name as long as its program is known.
+    const wrong = plus(20);
+    await expect(wrong.data()).rejects.toThrow(/plus 20.*division by zero/);
+    wrong.dispose();
+    const lost = plus(21);
+    const further = Array.from({ length: 8 }, () => plus(1));
+    await expect(lost.data()).rejects.toThrow(/a check of a program failed.*Read more often/);
+    for (const y of [lost, ...further]) y.dispose();
+    x.dispose();
+    await backend.dispose();
+  });
 });

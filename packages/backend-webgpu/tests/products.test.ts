@@ -1,21 +1,50 @@
 import { cpu } from "@nf/backend-cpu";
-import { type Backend, type DType, type Expr, program, scalar as s } from "@nf/core";
+import { type Backend, type Call, type DType, type Expr, program, scalar as s } from "@nf/core";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { layoutOf } from "../../backend-cpu/tests/helper.ts";
+import { openDevice } from "../src/adapter.ts";
+import { WebgpuBackend } from "../src/backend.ts";
+import { Gpu } from "../src/device/gpu.ts";
 import { webgpu } from "../src/index.ts";
+import { planOf } from "../src/kernels/matmulPlan.ts";
+import { runTall } from "../src/kernels/matmulTall.ts";
 import { provideAdapter, testOptions } from "./adapter.ts";
 import { expectSame, type Operand, plain, resultsOn, wave } from "./operands.ts";
 
 const RUNS = process.env["NF_NIGHTLY"] === "1" ? 1_000 : 30;
 const missing = await provideAdapter("products on webgpu");
 
+/** Does products by subgroups that share lines of one operand, whatever they cost. */
+class Sided extends WebgpuBackend {
+  private readonly side: "left" | "right";
+
+  constructor(gpu: Gpu, side: "left" | "right") {
+    super(gpu, Infinity);
+    this.side = side;
+  }
+
+  override execute(call: Call): void {
+    if (call.kernel === "matmul") runTall(this.gpu, planOf(call), this.side);
+    else super.execute(call);
+  }
+}
+
 let pair: [Backend, Backend];
+let sided: Record<"left" | "right", Sided>;
+/** As on a software adapter without subgroups. */
+let without: Backend;
 beforeAll(async () => {
-  if (missing === undefined) pair = [await webgpu(testOptions), await cpu()];
+  if (missing !== undefined) return;
+  pair = [await webgpu(testOptions), await cpu()];
+  const open = await openDevice(undefined);
+  const gpu = new Gpu(open);
+  sided = { left: new Sided(gpu, "left"), right: new Sided(gpu, "right") };
+  without = new WebgpuBackend(new Gpu({ ...open, adapterClass: "software", subgroupSize: 0 }), Infinity);
 });
 afterAll(async () => {
-  if (missing === undefined) for (const backend of pair) await backend.dispose();
+  if (missing !== undefined) return;
+  for (const backend of [...pair, sided.left, without]) await backend.dispose();
 });
 
 const whole = (seed: number) => (position: number) => ((position * 7 + seed * 3) % 11) - 5;
@@ -23,11 +52,11 @@ const whole = (seed: number) => (position: number) => ((position * 7 + seed * 3)
 const transposed = { ...plain(2), order: [1, 0] };
 
 /** `[m, k] x [k, n]` in all four ways that operands usually lie. */
-async function multiply(m: number, k: number, n: number, factor = 1): Promise<void> {
+async function multiply(m: number, k: number, n: number, factor = 1, backend = pair[0]): Promise<void> {
   for (const a of [plain(2), transposed])
     for (const b of [plain(2), transposed])
       await expectSame(
-        pair,
+        [backend, pair[1]],
         { kernel: "matmul" },
         [
           { dtype: "f32", shape: [m, k], layout: a, fill: wave(1, 1) },
@@ -38,44 +67,77 @@ async function multiply(m: number, k: number, n: number, factor = 1): Promise<vo
       );
 }
 
-describe.skipIf(missing !== undefined)("matmul", () => {
-  it("equals the cpu backend's for every dtype and any views", async () => {
-    const size = fc.integer({ min: 1, max: 9 });
-    const cases = fc
-      .tuple(fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 2 }), size, size, size)
-      .chain(([batch, m, k, n]) =>
-        fc.record({
-          shapes: fc.constant([
-            [...batch, m, k],
-            [...batch, k, n],
-            [...batch, m, n],
-          ]),
-          layouts: fc.tuple(...[0, 1, 2].map(() => layoutOf(batch.length + 2))),
-          dtype: fc.constantFrom<DType>("f32", "i32", "u32", "f16", "bf16", "i8"),
-        }),
-      );
-    await fc.assert(
-      fc.asyncProperty(cases, async ({ shapes, layouts, dtype }) => {
-        const [a, b, out] = shapes.map(
-          (shape, i): Operand => ({ dtype, shape, layout: layouts[i] as never, fill: whole(i) }),
-        ) as [Operand, Operand, Operand];
-        const still = shapes[2]?.map(() => false) as boolean[];
-        await expectSame(
-          pair,
-          { kernel: "matmul" },
-          [a, b],
-          [{ ...out, layout: { ...layouts[2], still } as never }],
-        );
+/** Products of every dtype and any views. */
+async function products(backend: Backend, most: number, numRuns: number): Promise<void> {
+  const size = fc.integer({ min: 1, max: most });
+  const cases = fc
+    .tuple(fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 2 }), size, size, size)
+    .chain(([batch, m, k, n]) =>
+      fc.record({
+        shapes: fc.constant([
+          [...batch, m, k],
+          [...batch, k, n],
+          [...batch, m, n],
+        ]),
+        layouts: fc.tuple(...[0, 1, 2].map(() => layoutOf(batch.length + 2))),
+        dtype: fc.constantFrom<DType>("f32", "i32", "u32", "f16", "bf16", "i8"),
       }),
-      { numRuns: RUNS },
     );
-  });
+  await fc.assert(
+    fc.asyncProperty(cases, async ({ shapes, layouts, dtype }) => {
+      const [a, b, out] = shapes.map(
+        (shape, i): Operand => ({ dtype, shape, layout: layouts[i] as never, fill: whole(i) }),
+      ) as [Operand, Operand, Operand];
+      const still = shapes[2]?.map(() => false) as boolean[];
+      await expectSame(
+        [backend, pair[1]],
+        { kernel: "matmul" },
+        [a, b],
+        [{ ...out, layout: { ...layouts[2], still } as never }],
+      );
+    }),
+    { numRuns },
+  );
+}
+
+describe.skipIf(missing !== undefined)("matmul", () => {
+  it("equals the cpu backend's for every dtype and any views", () => products(pair[0], 9, RUNS));
+
+  it.for(["left", "right"] as const)(
+    "by subgroups that share lines of the %s operand: the same, and infinities touch only what they meet",
+    async (side, { skip }) => {
+      const backend = sided[side];
+      skip(backend.gpu.subgroupSize < 4, "the adapter has no subgroups of a fixed size");
+      await products(backend, 37, Math.ceil(RUNS / 2));
+      await multiply(67, 65, 130, 10, backend);
+      await multiply(3, 300, 70, 10, backend);
+      await multiply(70, 300, 3, 10, backend);
+      // The last of an odd depth, whose neighbour beyond the end is none.
+      const [m, k, n] = [21, 33, 19];
+      await expectSame(
+        [backend, pair[1]],
+        { kernel: "matmul" },
+        [
+          { dtype: "f32", shape: [m, k], fill: (i) => (i === 7 * k - 1 ? Infinity : 1) },
+          { dtype: "f32", shape: [k, n], fill: (i) => (i === k * n - 3 ? -Infinity : 1) },
+        ],
+        [{ dtype: "f32", shape: [m, n] }],
+      );
+    },
+  );
 
   it("is right at sizes around and beyond its tiles, in all four ways that operands lie", async () => {
     await multiply(64, 100, 72, 10);
     await multiply(67, 65, 130, 10);
+    await multiply(64, 128, 10, 10);
     await multiply(1, 300, 260, 10);
     await multiply(300, 257, 1, 10);
+  });
+
+  it("is right on a software adapter without subgroups", async () => {
+    await multiply(64, 100, 72, 10, without);
+    await multiply(67, 65, 130, 10, without);
+    await multiply(300, 257, 1, 10, without);
   });
 
   it("adds long sums accurately", async () => {

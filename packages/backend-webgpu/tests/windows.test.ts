@@ -13,6 +13,9 @@ import {
   type Problem as Pooling,
   problems as poolings,
 } from "../../backend-cpu/tests/pool-problems.ts";
+import { openDevice } from "../src/adapter.ts";
+import { WebgpuBackend } from "../src/backend.ts";
+import { Gpu } from "../src/device/gpu.ts";
 import { webgpu } from "../src/index.ts";
 import { provideAdapter, testOptions } from "./adapter.ts";
 import { expectSame, type Operand, plain, resultsOn, wave } from "./operands.ts";
@@ -21,12 +24,22 @@ const RUNS = process.env["NF_NIGHTLY"] === "1" ? 1_000 : 25;
 const missing = await provideAdapter("windows on webgpu");
 
 let pair: [Backend, Backend];
+/** As on a software adapter without subgroups. */
+let without: Backend;
 beforeAll(async () => {
-  if (missing === undefined) pair = [await webgpu(testOptions), await cpu()];
+  if (missing !== undefined) return;
+  pair = [await webgpu(testOptions), await cpu()];
+  const gpu = new Gpu({ ...(await openDevice(undefined)), adapterClass: "software", subgroupSize: 0 });
+  without = new WebgpuBackend(gpu, Infinity);
 });
 afterAll(async () => {
-  if (missing === undefined) for (const backend of pair) await backend.dispose();
+  if (missing === undefined) for (const backend of [...pair, without]) await backend.dispose();
 });
+/** Tests of convolutions above the size where subgroups are used. */
+const ways = [
+  ["as on this adapter", () => pair[0]],
+  ["without subgroups", () => without],
+] as const;
 
 const floats = fc.constantFrom<DType>("f32", "f32", "f16", "bf16");
 const resultLayout = (layout: LayoutChoice): LayoutChoice => ({
@@ -42,6 +55,7 @@ async function convolve(
   dtype: DType,
   lay: readonly LayoutChoice[],
   factor = 1,
+  backend = pair[0],
 ): Promise<void> {
   const { stride, dilation, padding, groups } = problem;
   const [x, w, y] = shapesOf(problem).map(
@@ -60,7 +74,7 @@ async function convolve(
     ["weightGrad", [y, x], w],
   ] as const) {
     await expectSame(
-      pair,
+      [backend, pair[1]],
       { kernel: "conv", attributes: { ...common, pass } },
       inputs,
       [into(output)],
@@ -80,40 +94,46 @@ describe.skipIf(missing !== undefined)("conv", () => {
     );
   });
 
-  it("is right at sizes beyond a tile, and those of a layer of LeNet", async () => {
-    const plainAll = (rank: number): LayoutChoice[] => Array.from({ length: 3 }, () => plain(rank + 2));
-    const one = { batch: 3, groups: 1, stride: [1, 1], dilation: [1, 1] };
-    const pad = (size: number): [number, number][] => [
-      [size, size],
-      [size, size],
-    ];
-    // Sums of thousands of terms that cancel.
-    for (const problem of [
-      { ...one, inPerGroup: 6, outPerGroup: 16, inSize: [14, 14], kernel: [5, 5], padding: pad(0) },
-      {
-        ...one,
-        inPerGroup: 70,
-        outPerGroup: 19,
-        inSize: [9, 11],
-        kernel: [3, 3],
-        padding: pad(1),
-        stride: [2, 2],
-      },
-      {
-        ...one,
-        groups: 2,
-        inPerGroup: 3,
-        outPerGroup: 9,
-        inSize: [13, 30],
-        kernel: [3, 9],
-        padding: pad(4),
-        dilation: [1, 2],
-      },
-    ])
-      await convolve(problem, "f32", plainAll(2), 30);
-  });
+  it.each(ways)(
+    "is right at sizes beyond a tile, and those of a layer of LeNet: %s",
+    async (_way, tested) => {
+      const plainAll = (rank: number): LayoutChoice[] => Array.from({ length: 3 }, () => plain(rank + 2));
+      const one = { batch: 3, groups: 1, stride: [1, 1], dilation: [1, 1] };
+      const pad = (size: number): [number, number][] => [
+        [size, size],
+        [size, size],
+      ];
+      // Sums of thousands of terms that cancel.
+      for (const problem of [
+        { ...one, inPerGroup: 6, outPerGroup: 16, inSize: [14, 14], kernel: [5, 5], padding: pad(0) },
+        { ...one, inPerGroup: 6, outPerGroup: 16, inSize: [15, 14], kernel: [5, 5], padding: pad(2) },
+        // Windows in two parts, the second of which reaches beyond their end, and a prime number of outputs.
+        { ...one, inPerGroup: 5, outPerGroup: 9, inSize: [12, 19], kernel: [2, 9], padding: pad(3) },
+        {
+          ...one,
+          inPerGroup: 70,
+          outPerGroup: 19,
+          inSize: [9, 11],
+          kernel: [3, 3],
+          padding: pad(1),
+          stride: [2, 2],
+        },
+        {
+          ...one,
+          groups: 2,
+          inPerGroup: 3,
+          outPerGroup: 9,
+          inSize: [13, 30],
+          kernel: [3, 9],
+          padding: pad(4),
+          dilation: [1, 2],
+        },
+      ])
+        await convolve(problem, "f32", plainAll(2), 30, tested());
+    },
+  );
 
-  it("lets an infinite weight touch only what it meets", async () => {
+  it.each(ways)("lets an infinite weight touch only what it meets: %s", async (_way, tested) => {
     const attributes = { dilation: [1, 1], groups: 1 };
     for (const [channels, size] of [
       [1, 4],
@@ -136,7 +156,7 @@ describe.skipIf(missing !== undefined)("conv", () => {
         ["inputGrad", 2, 0, (size - 2) / 2, (row: number, column: number) => (row | column) % 2 === 0],
       ] as const) {
         const [result] = await resultsOn(
-          pair[0],
+          tested(),
           {
             kernel: "conv",
             attributes: {
@@ -162,6 +182,38 @@ describe.skipIf(missing !== undefined)("conv", () => {
       }
     }
   });
+
+  it.each(ways)(
+    "lets an infinite gradient touch only what it meets, padding not: %s",
+    async (_way, tested) => {
+      const padding = [
+        [1, 1],
+        [1, 1],
+      ];
+      const attributes = { pass: "weightGrad", stride: [1, 1], dilation: [1, 1], padding, groups: 1 };
+      for (const [channels, size] of [
+        [1, 4],
+        [16, 20],
+      ] as const) {
+        const shape = [1, channels, size, size];
+        const [result] = await resultsOn(
+          tested(),
+          { kernel: "conv", attributes },
+          [
+            // The first output's window has padding above and to the left.
+            { dtype: "f32", shape, fill: (i) => (i % size ** 2 === 0 ? Infinity : 1) },
+            { dtype: "f32", shape, fill: () => 1 },
+          ],
+          [{ dtype: "f32", shape: [channels, channels, 3, 3] }],
+        );
+        result?.forEach((value, i) => {
+          const [row, column] = [Math.floor(i / 3) % 3, i % 3];
+          if (row > 0 && column > 0) expect(value, `${i}`).toBe(Infinity);
+          else expect(Number.isFinite(value), `${i}: ${value}`).toBe(true);
+        });
+      }
+    },
+  );
 
   it("adds the terms of large windows accurately", async () => {
     const side = 200;

@@ -1,6 +1,9 @@
 import type { GpuBuffer } from "../buffer.ts";
 import type { StorageLayout } from "./layouts.ts";
 
+/** Groups after which all are forgotten: sizes that change all the time meet in ever new company. */
+const MOST_GROUPS = 16_384;
+
 /** Bind groups of storage buffers, found again by layout and buffers. After the first step of a loop all are found. */
 export class Bindings {
   private readonly device: GPUDevice;
@@ -22,6 +25,10 @@ export class Bindings {
     for (let i = 0; i < buffers.length; i++) key += `,${buffers[i].id}`;
     let group = this.groups.get(key);
     if (group === undefined) {
+      if (this.groups.size >= MOST_GROUPS) {
+        this.groups.clear();
+        this.keys.clear();
+      }
       // What is wrong with a buffer is told by the submission that uses the group.
       this.device.pushErrorScope("validation");
       group = this.device.createBindGroup({

@@ -4,6 +4,8 @@ import type { AdapterClass } from "../adapterClass.ts";
 import { GpuBuffer, paddedSize } from "../buffer.ts";
 import { Bindings } from "./bindings.ts";
 import { Layouts } from "./layouts.ts";
+import { type Nap, napFor } from "./nap.ts";
+import { Recent } from "./recent.ts";
 import { Scratch } from "./scratch.ts";
 import { compileShader, type Shader, type ShaderSource } from "./shader.ts";
 import { Staging } from "./staging.ts";
@@ -19,6 +21,11 @@ const MAP_READ = 1;
 const MOST_DISPATCHES = 48;
 /** Bytes of freed buffers that may wait for a submission. */
 const MOST_WAITING_BYTES = 1 << 28;
+/**
+ * Shaders, and programs whose checks may have failed, that are kept: more than any training has, and a bound for programs
+ * that are made anew at each call.
+ */
+const MOST_SHADERS = 4_096;
 /** How long after a failed read the loss of the device may be told. */
 const LOSS_MS = 200;
 /** Work groups of one dimension. */
@@ -35,6 +42,8 @@ export class Gpu {
   readonly device: GPUDevice;
   readonly adapterClass: AdapterClass;
   readonly description: string;
+  /** Invocations of a subgroup, or 0 where kernels cannot count on one. */
+  readonly subgroupSize: number;
   /** A word that failed checks are written to. */
   readonly faultWord: GpuBuffer;
   readonly uniforms: Uniforms;
@@ -42,8 +51,8 @@ export class Gpu {
   /** Buffers for what passes between the dispatches of one kernel. */
   readonly scratch: Scratch;
   private readonly layouts: Layouts;
-  private readonly shaders = new Map<string, Shader>();
-  private readonly programs = new Map<number, Program>();
+  private readonly shaders: Recent<string, Shader>;
+  private readonly programs: Recent<number, Program>;
   // Dawn ends with its instance.
   readonly keep: unknown;
   private encoder: GPUCommandEncoder | undefined;
@@ -54,6 +63,7 @@ export class Gpu {
   private waiting: GpuBuffer[] = [];
   private waitingBytes = 0;
   private readonly staging: Staging;
+  private readonly nap: Nap | undefined;
   private checked = false;
   private pending = new Set<Promise<void>>();
   /** The first failure of a shader: nothing that it computed is right. */
@@ -63,16 +73,20 @@ export class Gpu {
   /** Reads under way; what a check found concerns each of them. */
   private readonly reading = new Set<{ failure: Error | undefined }>();
 
-  constructor(open: OpenDevice) {
+  constructor(open: OpenDevice, mostShaders: number = MOST_SHADERS) {
+    this.shaders = new Recent(mostShaders);
+    this.programs = new Recent(mostShaders);
     this.device = open.device;
     this.adapterClass = open.adapterClass;
     this.description = open.description;
+    this.subgroupSize = open.subgroupSize;
     this.keep = open.keep;
     this.layouts = new Layouts(this.device);
     this.uniforms = new Uniforms(this.device, this.layouts.uniform);
     this.bindings = new Bindings(this.device);
     this.scratch = new Scratch(this);
     this.staging = new Staging(this.device);
+    this.nap = napFor(this.adapterClass);
     this.faultWord = new GpuBuffer(16, this.create("faults", 16, STORAGE), this);
     void this.device.lost.then(({ reason, message }) => {
       this.lost ??= new BackendError(
@@ -181,7 +195,7 @@ export class Gpu {
   /** Says that a dispatch may write {@link faultCode} of a program to the fault word. */
   expectFaults(program: Program): void {
     this.checked = true;
-    this.programs.set(program.id, program);
+    if (this.programs.get(program.id) === undefined) this.programs.set(program.id, program);
   }
 
   /** Copies bytes out, after all commands before. */
@@ -224,6 +238,7 @@ export class Gpu {
     const read: { failure: Error | undefined } = { failure: undefined };
     this.reading.add(read);
     let mapped = false;
+    this.nap?.begin();
     try {
       if ((await this.orLost(noRoom)) !== null) {
         throw new OutOfMemoryError(
@@ -243,6 +258,7 @@ export class Gpu {
       const from = 16 + byteOffset - start;
       return copy.slice(from, from + byteLength);
     } finally {
+      this.nap?.end();
       if (mapped) this.staging.give(staging);
       else staging.destroy();
       this.reading.delete(read);
@@ -305,7 +321,13 @@ export class Gpu {
   /** Tells the reads under way of a failed check. */
   private report(word: number): void {
     if (word === 0) return;
-    const failure = checkFailure(this.programs.get((word >>> 4) - 1) as Program, word & 15);
+    const program = this.programs.get((word >>> 4) - 1);
+    const failure =
+      program === undefined
+        ? new BackendError(
+            "webgpu: a check of a program failed, one of too many since the last read to tell which. Read more often.",
+          )
+        : checkFailure(program, word & 15);
     for (const read of this.reading) read.failure ??= failure;
   }
 

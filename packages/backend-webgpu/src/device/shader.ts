@@ -26,6 +26,8 @@ export interface ShaderSource {
   readonly workgroup: number;
   /** Whether work groups lie in a grid: `body` sees `cell: vec3<u32>` instead of `group`, and no `invocation`. */
   readonly grid?: boolean;
+  /** Whether it uses subgroups: `body` sees `sublane`, the invocation's index in its own. */
+  readonly subgroups?: boolean;
   /** Numbers of a vector that the prelude's F, I, U and B stand for; default 1. */
   readonly width?: 1 | 4;
   /** Declarations before the entry point. */
@@ -55,12 +57,23 @@ const UNIFORM_TYPE: Readonly<Record<ComputeDType, string>> = {
 
 /** The whole text of a shader. */
 export function printShader(source: ShaderSource): string {
-  const { buffers, geometry, params, workgroup, grid = false, width = 1, declarations = "", body } = source;
+  const {
+    buffers,
+    geometry,
+    params,
+    workgroup,
+    grid = false,
+    width = 1,
+    declarations = "",
+    body,
+    subgroups = false,
+  } = source;
   const mode = (access: BufferAccess): string => (access === "read" ? "read" : "read_write");
   const lines = buffers.map(
     ({ name, type, access }, binding) =>
       `@group(0) @binding(${binding}) var<storage, ${mode(access)}> ${name}: array<${type}>;`,
   );
+  if (subgroups) lines.unshift("enable subgroups;");
   if (geometry.length > 0) {
     lines.push(`struct Geometry { ${geometry.map((name) => `${name}: i32`).join(", ")} }`);
     lines.push("@group(1) @binding(0) var<uniform> geometry: Geometry;");
@@ -77,7 +90,7 @@ export function printShader(source: ShaderSource): string {
     : `let group = workgroup.x + workgroup.y * workgroups.x;\n  let invocation = group * ${workgroup}u + lane;`;
   lines.push(`@compute @workgroup_size(${workgroup})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) workgroups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
+        @builtin(local_invocation_index) lane: u32${subgroups ? ", @builtin(subgroup_invocation_id) sublane: u32" : ""}) {
   ${place}
 ${body}
 }`);

@@ -39,15 +39,27 @@ function copyOf(view: View): Program {
   return copy;
 }
 
+/** Whether an output of a call goes to a buffer apart: where it is an input's own view, which other invocations may still read. */
+function goesApart({ kernel, inputs }: Call, output: View): boolean {
+  return (
+    !IN_PLACE.has(kernel) &&
+    inputs.some(({ buffer, offset }) => buffer === output.buffer && offset === output.offset)
+  );
+}
+
+/** How many buffers {@link runApart} binds besides those of a call. */
+export function countApart(call: Call): number {
+  return call.outputs.filter((output) => goesApart(call, output)).length;
+}
+
 /**
  * Runs a kernel. An output that is an input's own view goes to a buffer apart first, where other invocations may still read
  * what it would overwrite.
  */
 export function runApart(gpu: Gpu, call: Call, kernel: AnyKernel, map: AnyKernel): void {
   const { inputs, outputs } = call;
-  const same = (output: View): boolean =>
-    inputs.some(({ buffer, offset }) => buffer === output.buffer && offset === output.offset);
-  if (IN_PLACE.has(call.kernel) || !outputs.some(same)) {
+  const same = (output: View): boolean => goesApart(call, output);
+  if (!outputs.some(same)) {
     kernel.run(call);
     return;
   }

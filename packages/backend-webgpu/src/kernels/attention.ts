@@ -4,8 +4,9 @@ import type { Gpu } from "../device/gpu.ts";
 import type { ShaderSource } from "../device/shader.ts";
 import { Heads } from "../wgsl/heads.ts";
 import { NAN } from "../wgsl/rows.ts";
-import { runAttentionGrad } from "./attentionGrad.ts";
+import { gradBinds, runAttentionGrad } from "./attentionGrad.ts";
 import {
+  blockOf,
   each,
   groupSize,
   keep,
@@ -23,7 +24,7 @@ const K = 1;
 const V = 2;
 const MASK = 3;
 
-/** Keys that are taken together: scores first, then one new greatest. */
+/** Keys that are taken together at most: scores first, then one new greatest. */
 const BLOCK = 4;
 
 /** The `attention` kernel: a query an invocation, which goes over the keys once and corrects its sums on the way. */
@@ -33,6 +34,10 @@ export function makeAttention({ gpu }: Context): KernelEntry<AttentionCall> {
     run: (call) => {
       if (call.attributes.pass === "forward") forward(gpu, call);
       else runAttentionGrad(gpu, call);
+    },
+    binds: (call) => {
+      const sums = gpu.adapterClass === "software" ? 1 : 0;
+      return sums + (call.attributes.pass === "forward" ? call.buffers.length : gradBinds(call));
     },
     supports: ({ inputs, attributes: { pass } }) => {
       const [q, k] = pass === "forward" ? inputs : inputs.slice(1);
@@ -59,8 +64,9 @@ function forward(gpu: Gpu, call: AttentionCall): void {
   const views = new Heads(call, headed, headDim, gpu.adapterClass !== "software");
   const size = groupSize(gpu);
   const groups = Math.ceil(queries / size);
-  const shader = gpu.shader(`attention ${causal} ${mask} ${size} ${views.key}`, () =>
-    source(views, call, size),
+  const block = blockOf(q, k, BLOCK);
+  const shader = gpu.shader(`attention ${causal} ${mask} ${size} ${block} ${views.key}`, () =>
+    source(views, call, size, block),
   );
   const numbers = [...sizesOf(q, k, groups * size), ...views.numbers];
   const sums = views.registers ? [] : [gpu.scratch.take(4 * batch * heads * groups * size * headDim)];
@@ -68,9 +74,14 @@ function forward(gpu: Gpu, call: AttentionCall): void {
   gpu.scratch.give(...sums);
 }
 
-function source(views: Heads, { attributes: { causal, mask } }: AttentionCall, size: number): ShaderSource {
+function source(
+  views: Heads,
+  { attributes: { causal, mask } }: AttentionCall,
+  size: number,
+  block: number,
+): ShaderSource {
   const sums = sumsOf(views, "sums", ["(sample * geometry.heads + head)", "(first + i32(lane))"]);
-  const block = (count: number, guarded: boolean): string => `
+  const some = (count: number, guarded: boolean): string => `
 ${scores(views, [Q, K, mask ? MASK : undefined], count, guarded)}
 var top = greatest;
 ${each(count, (n) => `top = select(top, s${n}, s${n} > top);`)}
@@ -100,7 +111,7 @@ ${sums.declare}
 ${mask ? `let maskAt = ${views.at(MASK, "sample", "head", "query")};` : ""}
 var greatest = -bitcast<f32>(bitsOfInf);
 var total = 0.0;
-${overKeys(BLOCK, block)}
+${overKeys(block, causal, some)}
 if (live) {
   // An infinite score has no weight that is a number.
   total = select(total, ${NAN}, greatest == bitcast<f32>(bitsOfInf));

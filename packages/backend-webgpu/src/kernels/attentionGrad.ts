@@ -4,6 +4,7 @@ import type { Gpu } from "../device/gpu.ts";
 import { Heads } from "../wgsl/heads.ts";
 import { NAN } from "../wgsl/rows.ts";
 import {
+  blockOf,
   each,
   groupSize,
   keep,
@@ -33,10 +34,19 @@ const K = 2;
 const V = 3;
 const MASK = 4;
 
-/** Keys or queries that are taken together. */
+/** Keys or queries that are taken together at most. */
 const BLOCK = 2;
 
-type Text = (views: Heads, causal: boolean, mask: boolean, size: number) => string;
+/** Buffers that the wider of its dispatches binds, without sums: neither takes all of the call's. */
+export function gradBinds({ attributes, inputs, outputs }: AttentionCall): number {
+  const operands = inputs.slice(0, attributes.mask ? 5 : 4);
+  const [dq, dk, dv] = outputs;
+  const distinct = (...views: readonly View[]): number =>
+    new Set([...operands, ...views].map(({ buffer }) => buffer)).size;
+  return 1 + Math.max(distinct(inputs[operands.length], dq), distinct(dk, dv));
+}
+
+type Text = (views: Heads, causal: boolean, mask: boolean, size: number, block: number) => string;
 
 /** `attention` backward. */
 export function runAttentionGrad(gpu: Gpu, call: AttentionCall): void {
@@ -47,6 +57,7 @@ export function runAttentionGrad(gpu: Gpu, call: AttentionCall): void {
   const [dq, dk, dv] = call.outputs;
   const [batch, heads, queries, headDim] = q.shape;
   const size = groupSize(gpu);
+  const block = blockOf(q, k, BLOCK);
   const headed = [true, true, true, true, ...(mask ? [false] : [])];
   const statistics = gpu.scratch.take(16 * batch * heads * queries);
   const run = (
@@ -61,7 +72,7 @@ export function runAttentionGrad(gpu: Gpu, call: AttentionCall): void {
     const buffers = call.buffers.filter((buffer) => used.has(buffer));
     const all = [...headed, ...[...further, ...outputs].map(() => true)];
     const views = new Heads({ buffers, inputs, outputs }, all, headDim, gpu.adapterClass !== "software");
-    const shader = gpu.shader(`${label} ${causal} ${mask} ${size} ${views.key}`, () => ({
+    const shader = gpu.shader(`${label} ${causal} ${mask} ${size} ${block} ${views.key}`, () => ({
       label,
       buffers: [
         ...views.buffers,
@@ -73,7 +84,7 @@ export function runAttentionGrad(gpu: Gpu, call: AttentionCall): void {
       workgroup: size,
       grid: true,
       declarations: `alias V = ${views.type};`,
-      body: text(views, causal, mask, size),
+      body: text(views, causal, mask, size, block),
     }));
     const [, ownHeads, positions] = of.shape;
     const groups = Math.ceil(positions / size);
@@ -93,7 +104,7 @@ export function runAttentionGrad(gpu: Gpu, call: AttentionCall): void {
   gpu.scratch.give(statistics);
 }
 
-const queryGrad: Text = (views, causal, mask, size) => {
+const queryGrad: Text = (views, causal, mask, size, block) => {
   const out = mask ? 5 : 4;
   const operands = [Q, K, mask ? MASK : undefined] as const;
   const sums = sumsOf(views, "sums", ["(sample * geometry.heads + head)", "(first + i32(lane))"]);
@@ -127,14 +138,14 @@ ${mask ? `let maskAt = ${views.at(MASK, "sample", "head", "query")};` : ""}
 var greatest = -bitcast<f32>(bitsOfInf);
 var total = 0.0;
 {
-${overKeys(2 * BLOCK, find)}
+${overKeys(block === 1 ? 1 : 2 * block, causal, find)}
 }
 total = select(total, ${NAN}, greatest == bitcast<f32>(bitsOfInf));
 let empty = total == 0.0;
 let over = select(total, 1.0, empty);
 let shift = select(greatest, 0.0, greatest == -bitcast<f32>(bitsOfInf));
 {
-${overKeys(BLOCK, add)}
+${overKeys(block, causal, add)}
 }
 if (live) {
   ${STATISTICS}[(sample * geometry.heads + head) * geometry.queries + query] = vec4(shift, total, mean, 0.0);
@@ -143,7 +154,7 @@ if (live) {
 }`;
 };
 
-const keyGrad: Text = (views, causal, mask, size) => {
+const keyGrad: Text = (views, causal, mask, size, block) => {
   const dk = mask ? 5 : 4;
   const place = ["(sample * (geometry.heads / geometry.share) + kvHead)", "(first + i32(lane))"] as const;
   const dkSums = sumsOf(views, "dk", place, 0, 2);
@@ -154,7 +165,7 @@ const keyGrad: Text = (views, causal, mask, size) => {
       ? `${product} + ${views.loadOne(MASK, `(maskAt + (query + ${n}) * geometry.c${MASK})`)}`
       : product;
   };
-  const block = (count: number): string => `
+  const some = (count: number): string => `
 ${each(
   count,
   (
@@ -196,13 +207,17 @@ ${dvSums.declare}
 ${causal ? "let seen = j + geometry.queries - geometry.keys; let begin = max(first + geometry.queries - geometry.keys, 0);" : "let begin = 0;"}
 for (var head = kvHead * geometry.share; head < (kvHead + 1) * geometry.share; head++) {
   ${mask ? `let maskAt = geometry.o${MASK} + sample * geometry.a${MASK} + head * geometry.b${MASK} + j * geometry.d${MASK};` : ""}
-  let pairs = geometry.queries - (geometry.queries - min(begin, geometry.queries)) % ${BLOCK};
-  for (var query = begin; query < pairs; query += ${BLOCK}) {
-${block(BLOCK)}
+${
+  block === 1
+    ? `for (var query = begin; query < geometry.queries; query++) {\n${some(1)}\n}`
+    : `let pairs = geometry.queries - (geometry.queries - min(begin, geometry.queries)) % ${block};
+  for (var query = begin; query < pairs; query += ${block}) {
+${some(block)}
   }
   for (var query = pairs; query < geometry.queries; query++) {
-${block(1)}
-  }
+${some(1)}
+  }`
+}
 }
 if (first + i32(lane) < geometry.keys) {
   let dkOut = ${views.at(dk, "sample", "kvHead", "j")};

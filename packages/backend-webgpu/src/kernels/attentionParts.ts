@@ -14,6 +14,14 @@ export function sizesOf(q: View, k: View, padded: number): readonly number[] {
 /** Invocations of a work group, each with a query or key of its own. */
 export const groupSize = ({ adapterClass }: Gpu): number => (adapterClass === "software" ? 8 : 64);
 
+/** Products below which keys and queries are taken one by one, whose shader compiles several times as fast. */
+const SMALL = 1 << 16;
+
+/** How many keys or queries an attention takes together, of as many as its shader may. */
+export function blockOf({ shape: [batch, heads, queries, headDim] }: View, k: View, most: number): number {
+  return batch * heads * queries * headDim * k.shape[2] < SMALL ? 1 : most;
+}
+
 /** Text for each number below a count. */
 export const each = (count: number, text: (n: number) => string, join = "\n"): string =>
   Array.from({ length: count }, (_, n) => text(n)).join(join);
@@ -65,14 +73,22 @@ let most = clamp(min(first + ${size - 1}, geometry.queries - 1) + later, 0, geom
 /**
  * Statements for the keys that a work group's queries attend to: a block at a time as long as all of them see them, then
  * one by one. `j` is the block's first key.
+ *
+ * @param guarded whether there are keys that some of them do not see
  */
-export function overKeys(block: number, text: (count: number, guarded: boolean) => string): string {
+export function overKeys(
+  block: number,
+  guarded: boolean,
+  text: (count: number, guarded: boolean) => string,
+): string {
+  // One by one, one loop does for all.
+  if (block === 1) return `for (var j = 0; j < most; j++) {\n${text(1, guarded)}\n}`;
   return `let whole = least - least % ${block};
 for (var j = 0; j < whole; j += ${block}) {
 ${text(block, false)}
 }
 for (var j = whole; j < most; j++) {
-${text(1, true)}
+${text(1, guarded)}
 }`;
 }
 

@@ -8,6 +8,7 @@ import { type DirectShape, runDirect } from "./matmulDirect.ts";
 import { runDots } from "./matmulDots.ts";
 import { planOf } from "./matmulPlan.ts";
 import { runShared } from "./matmulShared.ts";
+import { runTall } from "./matmulTall.ts";
 
 /** Numbers; products of bool there are none. */
 const NUMBERS: readonly DType[] = STORED.filter((dtype) => DTYPES[dtype].kind !== "bool");
@@ -35,6 +36,8 @@ function run(gpu: Gpu, call: MatmulCall): void {
     runDots(gpu, plan, software ? 16 : 32);
   } else if (elements * depth < SMALL) {
     runDirect(gpu, { ...plan, wideOut: false }, software ? FEW : ONE);
+  } else if (software && gpu.subgroupSize >= 4) {
+    runTall(gpu, plan);
   } else if (software) {
     const lanesAcross = [8, 16, 32].find((lanes) => 4 * lanes >= columns) ?? 64;
     runDirect(gpu, plan, { rows: 8, columns: 4, lanesDown: 1, lanesAcross });

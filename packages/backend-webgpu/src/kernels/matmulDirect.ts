@@ -15,8 +15,7 @@ import {
 
 /*
  * A product without shared memory: each invocation holds a tile of the result in registers and walks the depth, whatever
- * views there are. Where all invocations of a work group have the same rows, software adapters read the left operand once
- * for all of them: every other read costs them a branch an invocation.
+ * views there are. For small products, and for software adapters without subgroups.
  */
 
 /** Shape of a kernel: rows and columns (whole vectors) of an invocation's tile, and invocations of a work group. */

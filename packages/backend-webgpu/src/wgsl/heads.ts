@@ -12,8 +12,8 @@ export class Heads {
   readonly key: string;
   /** The type `V`. */
   readonly type: "f32" | "vec4<f32>";
-  /** Values of `V` that make up headDim. */
-  readonly length: number;
+  /** How many values of `V` make up headDim: written out where registers hold them, else a number of the call. */
+  readonly length: string;
   readonly names: readonly string[];
   readonly numbers: readonly number[];
   readonly buffers: readonly ShaderBuffer[];
@@ -36,11 +36,12 @@ export class Heads {
     this.call = call;
     this.views = views;
     this.type = headDim % 4 === 0 ? "vec4<f32>" : "f32";
-    this.length = headDim % 4 === 0 ? headDim / 4 : headDim;
+    const length = headDim % 4 === 0 ? headDim / 4 : headDim;
+    this.length = registers ? String(length) : "geometry.length";
     this.wide = isWide(call.buffers, views, headed, headDim);
     this.access = accessViews(call);
-    const names: string[] = [];
-    const numbers: number[] = [];
+    const names = ["length"];
+    const numbers = [length];
     views.forEach(({ offset, strides }, view) => {
       const unit = this.wide && headed[view] ? 4 : 1;
       names.push(`o${view}`, `a${view}`, `b${view}`, `c${view}`, `d${view}`);
@@ -57,13 +58,13 @@ export class Heads {
           access: written.has(buffer) ? "write" : "read",
         }))
       : this.access.buffers;
-    this.key = `${this.wide ? "wide" : ""} ${headDim} ${viewsKey(call)}`;
+    this.key = `${this.wide ? "wide" : ""} ${registers ? headDim : this.type} ${viewsKey(call)}`;
   }
 
   /** Statements for each `V` of headDim, written out where that keeps values in registers. */
   over(text: (d: string) => string): string {
     if (this.wide && this.registers)
-      return Array.from({ length: this.length }, (_, d) => text(String(d))).join("\n");
+      return Array.from({ length: Number(this.length) }, (_, d) => text(String(d))).join("\n");
     return `for (var d = 0; d < ${this.length}; d++) {\n${text("d")}\n}`;
   }
 

@@ -2,6 +2,7 @@ import { formatScorecard, type Scorecard } from "@nf/conformance";
 import { afterAll, describe, expect, it } from "vitest";
 import { startChromium } from "../../../backend-wasm/tests/browser/chromium.ts";
 import { FAMILIES_IN_PAGE } from "../families.ts";
+import { expectLearnt } from "../learnt.ts";
 import { WIDEN } from "../widen.ts";
 import { openPage } from "./page.ts";
 import type { Learnt } from "./pages/app/learn.ts";
@@ -22,10 +23,7 @@ describe.skipIf(browser === undefined)("WebGPU in Chromium", () => {
     const page = await openPage(browser, new URL("./pages/app", import.meta.url), packages);
     try {
       const learnt = await page.call<Learnt>("learn", 2000, 2);
-      expect(learnt.backend).toBe("webgpu");
-      expect(learnt.accuracy).toBeGreaterThan(0.9);
-      // A tie may fall to either side on another device.
-      expect(learnt.alike).toBeGreaterThanOrEqual(199);
+      expectLearnt(learnt);
       const lost = await page.call<Lost>("lose");
       expect(lost.error).toContain("lost");
       expect(lost.milliseconds).toBeLessThan(1000);
