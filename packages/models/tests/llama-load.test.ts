@@ -80,10 +80,39 @@ describe("loading a folder", () => {
     expect(told).toEqual([]);
   });
 
+  it("names halfs for the cache where they make a model fit", async () => {
+    const deep = join(root, "deep");
+    await writeTiny(deep, {
+      config: { num_hidden_layers: 4 },
+      change: (tensors) => {
+        for (const [name, tensor] of [...tensors])
+          tensors.set(
+            name.replace(/layers\.(\d)/, (_, layer) => `layers.${Number(layer) + 2}`),
+            tensor,
+          );
+      },
+    });
+    using whole = await loadLlama(deep);
+    using halfs = await loadLlama(deep, { cache: "f16" });
+    const { total } = halfs.memory;
+    expect(total).toBeLessThan(whole.memory.total);
+    await expect(loadLlama(deep, { memoryLimit: total })).rejects.toThrow(
+      'or "q4_0", or a smaller maxSequenceLength, or cache: "f16", or raise memoryLimit.',
+    );
+    await loadLlama(deep, { memoryLimit: total, cache: "f16" }).then((llama) => llama.dispose());
+    for (const cache of ["f32", "f16"] as const)
+      await expect(loadLlama(deep, { memoryLimit: total - 1, cache })).rejects.toThrow(
+        'or "q4_0", or a smaller maxSequenceLength, or raise memoryLimit.',
+      );
+  });
+
   it("refuses a cache or a weight larger than a buffer", async () => {
     const small = await cpu({ maxBytes: 20_000 });
-    await expect(loadLlama(tiny, { backend: small })).rejects.toThrow(
-      "Choose a maxSequenceLength of at most",
+    // 36,864 bytes of f32, 20,480 of f16.
+    const tooLong = /Choose a maxSequenceLength of at most 69\.$/;
+    await expect(loadLlama(tiny, { backend: small })).rejects.toThrow(tooLong);
+    await expect(loadLlama(tiny, { backend: await cpu({ maxBytes: 21_000 }) })).rejects.toThrow(
+      /at most 72, or cache: "f16"\.$/,
     );
     // What was loaded before memory ran out goes back.
     await expect(loadLlama(tiny, { backend: small, maxSequenceLength: 8 })).rejects.toThrow(OutOfMemoryError);

@@ -17,8 +17,9 @@ import {
 import type { LlamaConfig } from "./config.ts";
 
 /**
- * What keys and values are kept in: `f32`, or `f16` at half the memory, rounded to 11 bits. Attention computes in f32 either way;
- * of halfs a step widens those of a layer at a time, which costs more the longer the text is.
+ * What keys and values are kept in: `f32`, or `f16` at half the memory, rounded to 11 bits, where those beyond 65,504 become
+ * infinite. Attention computes in f32 either way; of halfs a step widens those of a layer at a time, which costs more the
+ * longer the text is.
  */
 export type KVCacheDType = "f32" | "f16";
 

@@ -105,7 +105,8 @@ export async function readLlama(input: WeightFile, options: LoadLlamaOptions = {
   const plan = planWeights(file, config, format, backend);
   const cache = checkChoice(op, "cache", options.cache ?? "f32", CACHE_DTYPES);
   const memory = estimateMemory(config, plan, maxSequenceLength, backend, cache);
-  refuseTooLarge(plan, memory, maxSequenceLength, options.memoryLimit ?? availableMemory(), backend);
+  const limit = options.memoryLimit ?? availableMemory();
+  refuseTooLarge(config, plan, memory, maxSequenceLength, limit, backend, cache);
 
   const total = plan.reduce((sum, { source }) => sum + source.bytes, 0);
   const weights = new Map<string, LlamaWeight>();

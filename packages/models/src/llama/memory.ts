@@ -57,11 +57,13 @@ export function availableMemory(): number | undefined {
 
 /** @throws OutOfMemoryError saying what takes how much, and what would take less. */
 export function refuseTooLarge(
+  config: LlamaConfig,
   plan: readonly PlannedWeight[],
   memory: LlamaMemory,
   maxSequenceLength: number,
   limit: number | undefined,
   backend: Backend,
+  kept: KVCacheDType,
 ): void {
   const { maxBufferBytes } = backend.capabilities;
   const largest = plan.reduce((most, one) => (one.bytes > most.bytes ? one : most));
@@ -73,19 +75,22 @@ export function refuseTooLarge(
       maxBufferBytes,
     );
   }
+  const halfs = (enough: boolean): string => (kept !== "f16" && enough ? ', or cache: "f16"' : "");
   if (memory.cache > maxBufferBytes) {
+    const fits = KVCache.bytes(config, maxSequenceLength, "f16") <= maxBufferBytes;
     throw new OutOfMemoryError(
       `loadLlama: the cache of keys and values takes ${size(memory.cache)}, and one buffer of ${backend.name} holds ` +
-        `${size(maxBufferBytes)}. Choose a maxSequenceLength of at most ${Math.floor((maxBufferBytes / memory.cache) * maxSequenceLength)}.`,
+        `${size(maxBufferBytes)}. Choose a maxSequenceLength of at most ${Math.floor((maxBufferBytes / memory.cache) * maxSequenceLength)}${halfs(fits)}.`,
       memory.cache,
       maxBufferBytes,
     );
   }
   if (limit === undefined || memory.total <= limit) return;
+  const fits = estimateMemory(config, plan, maxSequenceLength, backend, "f16").total <= limit;
   throw new OutOfMemoryError(
     `loadLlama: the model needs about ${size(memory.total)} (weights ${size(memory.weights)}, cache ${size(memory.cache)}, ` +
       `working memory ${size(memory.working)}), and ${size(limit)} are available. Choose smaller weights, such as ` +
-      'weights: "q8_0" or "q4_0", or a smaller maxSequenceLength, or raise memoryLimit.',
+      `weights: "q8_0" or "q4_0", or a smaller maxSequenceLength${halfs(fits)}, or raise memoryLimit.`,
     memory.total,
     limit,
   );
