@@ -1,6 +1,6 @@
 import { fashionMnist } from "@nf/data/node";
 import { BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, sequential } from "@nf/nn";
-import { classifier, fetched } from "@nf-examples/shared";
+import { classifier, fetched, loading } from "@nf-examples/shared";
 
 /** Mean and spread of the training pixels. */
 const PIXELS = { mean: 0.286, std: 0.353 };
@@ -33,5 +33,6 @@ export const example = classifier({
   lr: 0.005,
   download: "Fashion-MNIST (31 MB)",
   model: cnn,
-  pictures: ({ download }, { signal }) => fetched(fashionMnist({ download, signal, normalize: PIXELS })),
+  pictures: ({ download }, context) =>
+    fetched(fashionMnist({ ...loading(download, context), normalize: PIXELS })),
 });

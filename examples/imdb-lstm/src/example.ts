@@ -1,10 +1,13 @@
 import { crossEntropy, noGrad, softmax } from "@nf/core";
-import { DataError, DataLoader, type TextDataset } from "@nf/data";
-import { imdb } from "@nf/data/node";
+import { DataLoader, type TextDataset } from "@nf/data";
+import { imdb, type LoadOptions } from "@nf/data/node";
 import { AdamW, OneCycleLR } from "@nf/optim";
 import { accuracy, fit } from "@nf/train";
 import {
+  downloadOption,
   type ExampleSpec,
+  fetched,
+  loading,
   Option,
   positiveNumber,
   table,
@@ -72,7 +75,7 @@ function firstOf<T extends Pick<Review, "label">>(
 }
 
 /** The example; tests give it texts of their own. */
-export function imdbLstm(load: (options: { download: boolean }) => Promise<Texts>): ExampleSpec<Options> {
+export function imdbLstm(load: (options: LoadOptions) => Promise<Texts>): ExampleSpec<Options> {
   return {
     name: "imdb-lstm",
     description: "Tells good reviews of films from bad ones with an LSTM.",
@@ -92,19 +95,14 @@ export function imdbLstm(load: (options: { download: boolean }) => Promise<Texts
       new Option("--dropout <x>", "share of the features that are dropped in training")
         .default(0.5)
         .argParser(share),
-      new Option(
-        "--download",
-        "fetch the reviews (84 MB) if they are not on this machine, and keep them",
-      ).default(false, "nothing uses the network"),
+      downloadOption("the reviews (84 MB)"),
       new Option("--limit <n>", "train and test on so many reviews only").argParser(
         wholeNumber(2, 1_000_000),
       ),
     ],
     async run({ options, signal, note, callbacks }) {
       const { epochs, batch, lr, seed, limit, words, vocabulary, download } = options;
-      const texts = await unlessMissing(() => load({ download }));
-      if ("missing" in texts)
-        return { figures: { skipped: texts.missing }, lines: [`Skipped: ${texts.missing}`] };
+      const texts = await fetched(load(loading(download, { note, signal })));
       const began = performance.now();
       const reviews = prepare(texts, { vocabulary, words, validation: VALIDATED, seed });
       const [train, validation, test] = [reviews.train, reviews.validation, reviews.test].map((part) =>
@@ -140,27 +138,29 @@ export function imdbLstm(load: (options: { download: boolean }) => Promise<Texts
         callbacks: callbacks({ title: "An LSTM on reviews of films", items: "reviews" }),
       });
       const validated = history.map(({ validation }) => validation?.accuracy ?? 0);
-      if (validated.length === 0 || signal.aborted) return undefined;
+      if (validated.length === 0) return undefined;
+      const epochLines = table([
+        ["epoch", "train loss", "accuracy", "validation loss", "accuracy", "seconds"],
+        ...history.map(({ epoch, train, validation, seconds }) => [
+          String(epoch),
+          train.loss.toFixed(4),
+          percent(train.accuracy),
+          validation?.loss.toFixed(4) ?? "",
+          percent(validation?.accuracy),
+          seconds.toFixed(1),
+        ]),
+      ]);
+      const validationAccuracy = Math.max(...validated);
+      if (signal.aborted) return { figures: { validationAccuracy, parameters, seconds }, lines: epochLines };
 
       note("testing");
       const start = performance.now();
       const result = verdicts(test, await readReviews(model, renumbered(test)));
       const testSeconds = (performance.now() - start) / 1000;
-      const validationAccuracy = Math.max(...validated);
       return {
         figures: { ...result, validationAccuracy, parameters, tested: test.length, seconds, testSeconds },
         lines: [
-          ...table([
-            ["epoch", "train loss", "accuracy", "validation loss", "accuracy", "seconds"],
-            ...history.map(({ epoch, train, validation, seconds }) => [
-              String(epoch),
-              train.loss.toFixed(4),
-              percent(train.accuracy),
-              validation?.loss.toFixed(4) ?? "",
-              percent(validation?.accuracy),
-              seconds.toFixed(1),
-            ]),
-          ]),
+          ...epochLines,
           "",
           ...table([
             ["test set", "said bad", "said good"],
@@ -222,17 +222,6 @@ export function verdicts(reviews: readonly Review[], good: ArrayLike<number>): V
 
 function renumbered(reviews: readonly Review[]): readonly Review[] {
   return reviews.map((review, number) => ({ ...review, number }));
-}
-
-/** Reviews, or why there are none. */
-async function unlessMissing(load: () => Promise<Texts>): Promise<Texts | { readonly missing: string }> {
-  try {
-    return await load();
-  } catch (error) {
-    if (error instanceof DataError && error.message.includes("is not on this machine"))
-      return { missing: error.message };
-    throw error;
-  }
 }
 
 function percent(value: number | undefined): string {

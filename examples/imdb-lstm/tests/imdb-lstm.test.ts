@@ -27,7 +27,7 @@ function texts(split: string, count: number): TextDataset {
 
 const made = async (): Promise<Texts> => ({ train: texts("train", 200), test: texts("test", 60) });
 
-function call(load: () => Promise<Texts>, ...args: readonly string[]): Promise<Called> {
+function call(load: Parameters<typeof imdbLstm>[0], ...args: readonly string[]): Promise<Called> {
   return callExample(imdbLstm(load), ["--backend", "cpu", "--out", ".", ...args]);
 }
 
@@ -162,14 +162,14 @@ describe("the command", { timeout: 60_000 }, () => {
     expect(out).toMatch(/\d\.\d\d % of 40 test reviews right, after/);
   });
 
-  it("skips with a reason where there are no data, and refuses damaged ones", async () => {
+  it("says how to get the reviews where there are none, and refuses damaged ones", async () => {
     const empty = mkdtempSync(join(tmpdir(), "nf-none-"));
     const before = process.env["NF_DATA_DIR"];
     process.env["NF_DATA_DIR"] = empty;
     try {
-      const { code, out } = await call(() => imdb({ cacheFolder: empty }));
-      expect(code).toBe(0);
-      expect(out).toMatch(/^Skipped: .* is not on this machine/);
+      const { code, out, err } = await call((options) => imdb({ ...options, cacheFolder: empty }));
+      expect([code, out]).toEqual([2, ""]);
+      expect(err).toMatch(/^error: .* is not on this machine: .* Fetch it once with --download \(84 MB\)/m);
     } finally {
       if (before === undefined) delete process.env["NF_DATA_DIR"];
       else process.env["NF_DATA_DIR"] = before;

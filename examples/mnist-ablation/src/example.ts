@@ -67,12 +67,14 @@ export const example: ExampleSpec<Options> = {
   ],
   async run({ options, backend, signal, note, callbacks }) {
     const { epochs, seed, limit, out } = options;
-    const all = together(await digits(options, { note, signal }));
+    const images = await digits(options, { note, signal });
+    const { data } = images;
+    const all = together(images);
     const { train, test } = trainTestSplit(first(all, limit), { testSize: 0.1, seed });
     const log = join(out, "ablation.log");
     const setting =
-      `${train.length} images to train, ${test.length} to test; ${epochs} epochs, batch ${BATCH}, seed ${seed}; ` +
-      `learning rates SGD ${options.lrSgd}, Adam ${options.lrAdam}, falling to 0 by half a cosine; on ${backend.name}`;
+      `${train.length} images to train, ${test.length} to test; ${epochs} epoch${epochs === 1 ? "" : "s"}, batch ${BATCH}, seed ${seed}; ` +
+      `learning rates SGD ${options.lrSgd}, Adam ${options.lrAdam}, falling to 0 by half a cosine; data ${data}; on ${backend.name}`;
     await writeFile(log, `${setting}\n`);
     note(setting);
 
@@ -111,7 +113,7 @@ export const example: ExampleSpec<Options> = {
     const results = resultTable(cells);
     await appendFile(log, `\n${results.join("\n")}\n`);
     return {
-      figures: { trained: train.length, tested: test.length, batch: BATCH, cells },
+      figures: { data, trained: train.length, tested: test.length, batch: BATCH, cells },
       lines: [
         ...results,
         "",

@@ -6,7 +6,7 @@ import {
   type Normalization,
   subset,
 } from "@nf/data";
-import { mnist } from "@nf/data/node";
+import { type DownloadProgress, type LoadOptions, mnist } from "@nf/data/node";
 import { Option } from "commander";
 import { wholeNumber } from "./values.ts";
 
@@ -53,6 +53,36 @@ export function first<Item>(dataset: Dataset<Item>, limit: number | undefined): 
   );
 }
 
+/** What a loader of `@nf/data` needs of the command that it works for. */
+export interface Caller {
+  /** Tells a line of progress. */
+  note(line: string): void;
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal;
+}
+
+/** Options of a loader of `@nf/data`: a download that was asked for tells how far it is, and ends with Ctrl-C. */
+export function loading(
+  download: boolean,
+  { note, signal }: Caller,
+): Required<Pick<LoadOptions, "download" | "signal" | "onProgress">> {
+  return { download, signal, onProgress: downloadNotes(note) };
+}
+
+/** Tells of each tenth of a file, or of each ten megabytes where nobody knows how many there are. */
+function downloadNotes(note: (line: string) => void): (progress: DownloadProgress) => void {
+  const told = new Map<string, number>();
+  return ({ url, received, total }) => {
+    const part = Math.floor(total === undefined ? received / 1e7 : (10 * received) / Math.max(total, 1));
+    if (part <= (told.get(url) ?? -1)) return;
+    told.set(url, part);
+    const megabytes = (bytes: number): string => `${Number((bytes / 1e6).toPrecision(2))} MB`;
+    note(
+      `downloading ${url}: ${total === undefined ? megabytes(received) : `${10 * part} % of ${megabytes(total)}`}`,
+    );
+  };
+}
+
 /**
  * What a loader of `@nf/data` gives.
  *
@@ -75,14 +105,14 @@ export async function fetched<Data>(loading: Promise<Data>): Promise<Data> {
  */
 export async function digits(
   { download, normalize = MNIST_PIXELS }: DigitsOptions,
-  { note, signal }: { note(line: string): void; readonly signal: AbortSignal },
+  caller: Caller,
 ): Promise<Digits> {
   const pixels = normalize === null ? {} : { normalize };
   try {
-    return { ...(await fetched(mnist({ download, signal, ...pixels }))), data: "mnist" };
+    return { ...(await fetched(mnist({ ...loading(download, caller), ...pixels }))), data: "mnist" };
   } catch (error) {
     if (!(error instanceof DataError) || download || process.env["NF_DATA_DIR"]) throw error;
-    note(
+    caller.note(
       "Full MNIST is not on this machine: this run uses 10,000 of its images, 8,000 to train and 2,000 to test, and comes to " +
         "other figures than the README tells. --download fetches the 70,000 (12 MB); NF_DATA_DIR names a folder that has them.",
     );

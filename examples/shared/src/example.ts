@@ -111,7 +111,15 @@ async function work<Own extends object>(
     note(`${spec.name} on ${backend.name}, ${threads} thread${threads === 1 ? "" : "s"}`);
     const callbacks = (more: CallbackOptions = {}) =>
       trainingCallbacks(options.out, stderr, { title: spec.name, ...more });
-    const outcome = await spec.run({ options, backend, signal, note, callbacks });
+    const outcome = await spec.run({ options, backend, signal, note, callbacks }).catch((error: unknown) => {
+      // What waits for the network rejects when it is asked to stop.
+      if (
+        signal.aborted &&
+        (error === signal.reason || (error instanceof Error && error.name === "AbortError"))
+      )
+        return undefined;
+      throw error;
+    });
     if (options.json) {
       const { json: _, ...settings } = options;
       const run = { example: spec.name, ...settings, backend: backend.name, threads };

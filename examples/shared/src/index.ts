@@ -3,7 +3,17 @@ export { Option } from "commander";
 export { openBackend } from "./backend.ts";
 export type { CallbackOptions } from "./callbacks.ts";
 export { type ClassifierOptions, type ClassifierSpec, classifier, type Pictures } from "./classifier.ts";
-export { type Digits, digits, downloadOption, fetched, first, limitOption, MNIST_PIXELS } from "./digits.ts";
+export {
+  type Caller,
+  type Digits,
+  digits,
+  downloadOption,
+  fetched,
+  first,
+  limitOption,
+  loading,
+  MNIST_PIXELS,
+} from "./digits.ts";
 export { UsageError } from "./errors.ts";
 export {
   type CommonOptions,

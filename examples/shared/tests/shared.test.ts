@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mseLoss, OptionError, tensor } from "@nf/core";
+import { mnist } from "@nf/data/node";
 import { Linear } from "@nf/nn";
 import { Adam } from "@nf/optim";
 import { fit } from "@nf/train";
@@ -11,6 +12,8 @@ import {
   digits,
   type ExampleSpec,
   epochTable,
+  fetched,
+  loading,
   Option,
   positiveNumber,
   table,
@@ -130,6 +133,43 @@ describe("an example's command", () => {
     await expect(call(["--backend", "cpu"], { spec: failing(new TypeError("a slip")) })).rejects.toThrow(
       "a slip",
     );
+  });
+
+  it("stops when asked to in a download, telling how far it came", async () => {
+    const controller = new AbortController();
+    const folder = mkdtempSync(join(tmpdir(), "nf-download-"));
+    vi.stubEnv("NF_DATA_DIR", folder);
+    vi.stubEnv("NF_CACHE_DIR", folder);
+    const served = (signal: AbortSignal | null | undefined): Response => {
+      const body = new ReadableStream<Uint8Array>({
+        start(stream) {
+          stream.enqueue(new Uint8Array(5_000_000));
+          signal?.addEventListener("abort", () => stream.error(signal.reason));
+        },
+      });
+      return new Response(body, { headers: { "content-length": "9912422" } });
+    };
+    const spec: ExampleSpec<Own> = {
+      ...line,
+      async run(context) {
+        const note = (text: string): void => {
+          context.note(text);
+          if (text.includes(": 50 %")) controller.abort("SIGINT");
+        };
+        const fetch = async (_url: unknown, init?: RequestInit): Promise<Response> => served(init?.signal);
+        const options = loading(true, { note, signal: context.signal });
+        await fetched(mnist({ ...options, fetch, mirrors: ["http://mirror.test"] }));
+        return { figures: {}, lines: ["loaded"] };
+      },
+    };
+    try {
+      const { code, out, err } = await call(["--backend", "cpu"], { spec, signal: controller.signal });
+      expect([code, out]).toEqual([130, ""]);
+      expect(err).toContain("downloading http://mirror.test/train-images-idx3-ubyte.gz: 50 % of 9.9 MB\n");
+      expect(err).toContain("Stopped before its end, as asked.");
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it("stops when asked to, with what there is", async () => {

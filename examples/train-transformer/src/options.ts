@@ -33,10 +33,12 @@ export interface RunOptions {
   readonly beams: number;
   /** Most sequences that are validated and tested with. */
   readonly limit: number;
+  /** Fetch Multi30k where it is not on this machine. */
+  readonly download: boolean;
   readonly json: boolean;
 }
 
-type Defaults = Omit<RunOptions, "task" | "backend" | "threads" | "json">;
+type Defaults = Omit<RunOptions, "task" | "backend" | "threads" | "download" | "json">;
 
 const SIMULATED: Defaults = {
   steps: 1000,
@@ -81,8 +83,10 @@ export const HELP = `Trains an encoder-decoder Transformer and tests it.
 
   train-transformer [--task NAME] [options]
 
-  --task NAME          reverse, sort: sequences of 3 to 10 of 16 symbols; multi30k: English to German captions, from
-                       the folder that NF_DATA_DIR names (default reverse)
+  --task NAME          reverse, sort: sequences of 3 to 10 of 16 symbols; multi30k: English to German captions
+                       (default reverse)
+  --download           fetch Multi30k (1.3 MB) if it is not on this machine, and keep it; otherwise it is read from the
+                       folder that NF_DATA_DIR names, or from what was fetched before
   --backend NAME       short name or package of a backend (default wasm)
   --threads N          threads of the backend
   --steps N            most steps (default ${SIMULATED.steps}; multi30k ${DEFAULTS.multi30k.steps})
@@ -102,7 +106,7 @@ export const HELP = `Trains an encoder-decoder Transformer and tests it.
   --beams N            beams of the test, 1 for greedy (default ${SIMULATED.beams}; multi30k ${DEFAULTS.multi30k.beams})
   --limit N            most sequences to validate and to test with (default all)
   --json               the result as one JSON object on standard output
-  --help               this text
+  -h, --help           this text
 `;
 
 /** Arguments that are wrong; the message says how. */
@@ -117,8 +121,9 @@ export function parseOptions(args: readonly string[]): RunOptions | "help" {
       args: [...args],
       options: {
         ...Object.fromEntries(NAMES.map((name) => [name, text])),
+        download: { type: "boolean" },
         json: { type: "boolean" },
-        help: { type: "boolean" },
+        help: { type: "boolean", short: "h" },
       },
     }));
   } catch (error) {
@@ -169,6 +174,7 @@ export function parseOptions(args: readonly string[]): RunOptions | "help" {
     experts: number("experts", d.experts, 1),
     beams: number("beams", d.beams, 1),
     limit: number("limit", d.limit, 1),
+    download: values["download"] === true,
     json: values["json"] === true,
   };
 }

@@ -1,55 +1,41 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { type Backend, NanoFluxError, use } from "@nf/core";
-import { multi30kCollection } from "@nf/data";
+import { DataError } from "@nf/data";
 import { HELP, parseOptions, type RunOptions, UsageError } from "./options.ts";
 import { multi30k } from "./tasks/multi30k.ts";
 import { simulated } from "./tasks/simulated.ts";
 import type { Evaluation, Task } from "./tasks/task.ts";
 import { type StepReport, type TrainingResult, train } from "./train.ts";
 
-/** Where a run writes, and what it knows of its surroundings. */
+/** Where a run writes. */
 export interface Surroundings {
   /** Takes a line of the result. */
   readonly out: (line: string) => void;
   /** Takes a line of progress. */
   readonly progress: (line: string) => void;
-  readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /**
  * Runs the example.
  *
- * @returns the exit code: 0 done (or nothing to do, which is said), 2 for wrong arguments and for settings that the library
- * refuses.
+ * @returns the exit code: 0 done, 2 for wrong arguments, for settings that the library refuses, and for data that are not there.
  */
-export async function run(
-  args: readonly string[],
-  { out, progress, environment }: Surroundings,
-): Promise<number> {
+export async function run(args: readonly string[], { out, progress }: Surroundings): Promise<number> {
   try {
     const options = parseOptions(args);
     if (options === "help") out(HELP);
-    else await trainAndTest(options, { out, progress, environment });
+    else await trainAndTest(options, { out, progress });
     return 0;
   } catch (error) {
     // What the library refuses came from the arguments.
     if (!(error instanceof UsageError || error instanceof NanoFluxError)) throw error;
-    progress(error.message);
+    progress(`error: ${error.message}`);
     return 2;
   }
 }
 
-async function trainAndTest(
-  options: RunOptions,
-  { out, progress, environment }: Surroundings,
-): Promise<void> {
+async function trainAndTest(options: RunOptions, { out, progress }: Surroundings): Promise<void> {
   const { task: name, json, seed, beams, limit } = options;
-  const task = name === "multi30k" ? await openMulti30k(environment, seed) : simulated(name, seed);
-  if ("missing" in task) {
-    out(json ? JSON.stringify({ task: name, skipped: task.missing }) : `Skipped: ${task.missing}`);
-    return;
-  }
+  const task = name === "multi30k" ? await openMulti30k(options, progress) : simulated(name, seed);
   const backend = await use(openBackend(options));
   try {
     const { threads } = backend.capabilities;
@@ -72,21 +58,19 @@ async function trainAndTest(
   }
 }
 
-/** Multi30k from the folder that the environment names, or why there is none. */
-async function openMulti30k(
-  environment: Surroundings["environment"],
-  seed: number,
-): Promise<Task | { readonly missing: string }> {
-  const folder = environment["NF_DATA_DIR"];
-  if (folder === undefined || folder === "")
-    return {
-      missing: "NF_DATA_DIR is not set; let it name a folder that has multi30k/train.en.gz and its sisters.",
-    };
-  const missing = Object.keys(multi30kCollection(["en", "de"]).files)
-    .map((name) => join(folder, "multi30k", name))
-    .filter((path) => !existsSync(path));
-  if (missing.length > 0) return { missing: `there is no ${missing.join(", no ")}.` };
-  return multi30k(folder, seed);
+/** Multi30k from the folder that `NF_DATA_DIR` names, the cache, or where it was asked for the network. */
+async function openMulti30k({ download, seed }: RunOptions, progress: (line: string) => void): Promise<Task> {
+  const told = new Set<string>();
+  const onProgress = ({ url }: { readonly url: string }): void => {
+    if (!told.has(url)) progress(`downloading ${url}`);
+    told.add(url);
+  };
+  try {
+    return await multi30k({ download, onProgress }, seed);
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    throw new UsageError(error.message.replace("the option download: true", "--download"), { cause: error });
+  }
 }
 
 function summary(

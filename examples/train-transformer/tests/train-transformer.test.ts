@@ -2,7 +2,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Generator } from "@nf/core";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { HELP, parseOptions } from "../src/options.ts";
 import { run } from "../src/run.ts";
 import { bucketed } from "../src/tasks/buckets.ts";
@@ -17,7 +17,6 @@ async function runLines(
   const code = await run(args, {
     out: (line) => out.push(line),
     progress: (line) => progress.push(line),
-    environment: {},
   });
   return { code, out, progress };
 }
@@ -88,19 +87,18 @@ describe("a run of a few steps", { timeout: 120_000 }, () => {
 });
 
 describe("Multi30k", () => {
-  it("is skipped with a reason where it is not there", async () => {
-    const missing = await runLines("--task", "multi30k");
-    expect(missing).toMatchObject({ code: 0, progress: [] });
-    expect(missing.out[0]).toMatch(/^Skipped: NF_DATA_DIR is not set/);
-    const [out]: string[][] = [[]];
+  it("that is not there is an error that says how to get it", async () => {
     const folder = mkdtempSync(join(tmpdir(), "nf-multi30k-"));
-    const surroundings = {
-      out: (line: string) => out?.push(line),
-      progress() {},
-      environment: { NF_DATA_DIR: folder },
-    };
-    await run(["--task", "multi30k", "--json"], surroundings);
-    expect(JSON.parse(out?.[0] as string).skipped).toMatch(/there is no .*train\.en\.gz/);
+    for (const name of ["NF_DATA_DIR", "NF_CACHE_DIR"]) vi.stubEnv(name, folder);
+    try {
+      const { code, out, progress } = await runLines("--task", "multi30k", "--json");
+      expect([code, out]).toEqual([2, []]);
+      expect(progress.join()).toMatch(
+        /^error: Multi30k.* is not on this machine: .* Fetch it once with --download/,
+      );
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   const folder = process.env["NF_DATA_DIR"];
@@ -123,11 +121,7 @@ describe("Multi30k", () => {
         "1",
         "--json",
       ];
-      const code = await run(args, {
-        out: (line) => out.push(line),
-        progress() {},
-        environment: { NF_DATA_DIR: folder },
-      });
+      const code = await run(args, { out: (line) => out.push(line), progress() {} });
       expect(code).toBe(0);
       const result = JSON.parse(out[0] as string);
       expect(result).toMatchObject({ task: "multi30k", metric: "BLEU", tested: 2, steps: 2 });
@@ -215,6 +209,19 @@ describe("data", () => {
     expect(Math.max(...positions)).toBeLessThanOrEqual(160);
     // The last batch of each of the three pools is not full, nor is one that was about to become wider.
     expect(positions.reduce((sum, one) => sum + one) / positions.length).toBeGreaterThan(130);
+  });
+
+  it("in buckets are sorted by width, however long they are", () => {
+    // The narrower one has more tokens in all.
+    const pairs = [
+      [3002, 1],
+      [3000, 2990],
+    ].map((lengths): Pair => {
+      const [source = [], target = []] = lengths.map((length) => new Array<number>(length).fill(7));
+      return { source, target };
+    });
+    // Room for two of 3,000, not of 3,002.
+    expect(bucketed(pairs, 375, new Generator(1))).toHaveLength(2);
   });
 
   it("have a vocabulary of the frequent words", () => {

@@ -21,7 +21,7 @@ export function bucketed(
   const shuffled = [...permutation(pairs.length, generator)].map((index) => pairs[index] as Pair);
   const batches: (readonly Pair[])[] = [];
   for (let start = 0; start < shuffled.length; start += POOL * size) {
-    const pool = shuffled.slice(start, start + POOL * size).sort((a, b) => order(a) - order(b));
+    const pool = shuffled.slice(start, start + POOL * size).sort(byWidth);
     let batch: Pair[] = [];
     for (const pair of pool) {
       // Sorted, so that the newcomer is as wide as the batch will be.
@@ -41,6 +41,6 @@ function width({ source, target }: Pair): number {
   return Math.max(source.length, target.length + 1);
 }
 
-function order(pair: Pair): number {
-  return width(pair) + (pair.source.length + pair.target.length) / 1000;
+function byWidth(a: Pair, b: Pair): number {
+  return width(a) - width(b) || a.source.length + a.target.length - b.source.length - b.target.length;
 }

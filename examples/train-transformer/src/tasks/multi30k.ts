@@ -1,6 +1,6 @@
 import { Generator } from "@nf/core";
 import type { ParallelDataset } from "@nf/data";
-import { multi30k as readMulti30k } from "@nf/data/node";
+import { type LoadOptions, multi30k as readMulti30k } from "@nf/data/node";
 import { corpusBleu, tokenize13a } from "@nf/models";
 import { bucketed } from "./buckets.ts";
 import { decode } from "./decode.ts";
@@ -23,11 +23,11 @@ const german = (text: string): readonly string[] => tokenize13a(text);
  * English to German captions of photographs (Elliott et al. 2016, arXiv:1605.00459), in words. BLEU is that of the 2016 test set,
  * with its references as they are.
  *
- * @param folder holds the folder multi30k with the files.
+ * @param options where the files are, and whether they may be fetched.
  * @throws DataError if files are missing or damaged.
  */
-export async function multi30k(folder: string, seed: number): Promise<Task> {
-  const { train, validation, test } = await readMulti30k({ folder });
+export async function multi30k(options: LoadOptions, seed: number): Promise<Task> {
+  const { train, validation, test } = await readMulti30k(options);
   const sourceWords = vocabularyOf(train.sources.map(english), LEAST);
   const targetWords = vocabularyOf(train.targets.map(german), LEAST);
   const pairsOf = ({ sources, targets }: ParallelDataset): readonly Pair[] =>

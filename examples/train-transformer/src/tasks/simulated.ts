@@ -10,6 +10,12 @@ const SHOWN = 5;
 const DECODED = 250;
 const FIRST = Math.max(...Object.values(SPECIAL)) + 1;
 
+/** A symbol's number, or the name of a mark that is no symbol, which an untrained model gives too. */
+function wordOf(id: number): string {
+  const special = Object.entries(SPECIAL).find(([, one]) => one === id);
+  return special === undefined ? String(id - FIRST) : `<${special[0]}>`;
+}
+
 const RULES = {
   reverse: (source: readonly number[]) => source.toReversed(),
   sort: (source: readonly number[]) => source.toSorted((a, b) => a - b),
@@ -56,7 +62,7 @@ export function simulated(rule: keyof typeof RULES, seed: number): Task {
         const sources = pairs.slice(start, start + DECODED).map(({ source }) => source);
         outputs.push(...(await decode(model, sources, beams)));
       }
-      const text = (ids: readonly number[]): string => ids.map((id) => id - FIRST).join(" ");
+      const text = (ids: readonly number[]): string => ids.map(wordOf).join(" ");
       const right = pairs.filter(({ target }, i) => target.join() === outputs[i]?.join()).length;
       const samples = pairs.slice(0, SHOWN).map(({ source, target }, i) => {
         return { source: text(source), reference: text(target), output: text(outputs[i] ?? []) };
