@@ -116,15 +116,13 @@ function measureOperation(backend, name, [run, operand]) {
   const calls = callsOf(backend, () => owner.run(() => (result = run(operand))));
   const outputs = calls.length === 0 ? [] : calls.map(({ call }) => call.outputs[0]);
   const leaf = owner.run(() => nf.tensor(operand.dataSync(), { requiresGrad: true }));
-  const wanted = owner.run(() => nf.reshape(leaf, operand.shape));
-  // A whole graph is a scope's: what its start and end cost is shared by a hundred operations.
-  const many = (x) => () =>
-    nf.scope(() => {
-      for (let i = 0; i < 100; i++) run(x);
-    });
+  const many = (x) => {
+    for (let i = 0; i < 100; i++) run(x);
+  };
   const bodies = [
-    many(operand),
-    many(wanted),
+    () => nf.scope(() => many(operand)),
+    // A whole graph is the scope's: what its start and end cost is shared by a hundred operations.
+    () => nf.scope(() => many(nf.reshape(leaf, operand.shape))),
     () => {
       for (const { dtype, shape } of outputs) allocate(device, dtype, shape, name).end("");
     },

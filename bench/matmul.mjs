@@ -1,9 +1,6 @@
 // Square matrix products in plain JavaScript: @nf/backend-cpu against TensorFlow.js's cpu backend, same data, both
 // read back. `node matmul.mjs [--json]`.
-import { cpu } from "@nf/backend-cpu";
-import { fromData, matmul, scope, use } from "@nf/core";
-import "@tensorflow/tfjs-backend-cpu";
-import * as tf from "@tensorflow/tfjs-core";
+import { demand } from "./lib/installed.mjs";
 import { measure, report } from "./lib/measure.mjs";
 import { options } from "./lib/options.mjs";
 
@@ -17,6 +14,11 @@ Matrix products of 64, 128, 256 and 512 in plain JavaScript, against TensorFlow.
   flags: ["json"],
 });
 
+for (const name of ["@tensorflow/tfjs-core", "@tensorflow/tfjs-backend-cpu", "@nf/core"]) demand(name);
+const { cpu } = await import("@nf/backend-cpu");
+const { fromData, matmul, scope, use } = await import("@nf/core");
+const tf = await import("@tensorflow/tfjs-core");
+await import("@tensorflow/tfjs-backend-cpu");
 await use(cpu());
 await tf.setBackend("cpu");
 

@@ -1,24 +1,22 @@
 // The WASM backend against its peers, in one table: work, ours, peer, ratio.
 // `node wasm.mjs --help` says what can be chosen; NF_PYTHON names a Python that has PyTorch.
-import { readFileSync } from "node:fs";
 import { contests, nameOf } from "./lib/contests.mjs";
 import { NANOGPT } from "./lib/data.mjs";
+import { installed } from "./lib/installed.mjs";
 import { options, pattern, wholeNumber } from "./lib/options.mjs";
 
 const python = process.env.NF_PYTHON;
 
 const here = new URL(".", import.meta.url).pathname;
 const node = (...args) => ({ command: process.execPath, args, cwd: here });
-const version = (name) =>
-  JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, import.meta.url), "utf8")).version;
 
 const ours = node("lib/ours.mjs", "wasm");
-const tfjsVersion = version("@tensorflow/tfjs-core");
+const tfjs = (...args) => installed("@tensorflow/tfjs-core", node("peers/tfjs.mjs", ...args));
 const PEERS = {
-  "tfjs-wasm": { ...node("peers/tfjs.mjs", "wasm"), version: tfjsVersion },
-  "tfjs-cpu": { ...node("peers/tfjs.mjs", "cpu"), version: tfjsVersion },
-  "onnxruntime-web": { ...node("peers/onnxruntime.mjs"), version: version("onnxruntime-web") },
-  "jax-js": { ...node("peers/jax.mjs", "wasm"), version: version("@jax-js/jax") },
+  "tfjs-wasm": tfjs("wasm"),
+  "tfjs-cpu": tfjs("cpu"),
+  "onnxruntime-web": installed("onnxruntime-web", node("peers/onnxruntime.mjs")),
+  "jax-js": installed("@jax-js/jax", node("peers/jax.mjs", "wasm")),
   PyTorch:
     python === undefined
       ? { cannot: "not at hand: NF_PYTHON names no Python that has it" }

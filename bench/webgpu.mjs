@@ -1,17 +1,15 @@
 // The WebGPU backend against its peers on the same Dawn and the same adapter, in one table: work, ours, peer, ratio.
 // `node webgpu.mjs --help` says what can be chosen.
-import { readFileSync } from "node:fs";
 import { contests } from "./lib/contests.mjs";
+import { installed } from "./lib/installed.mjs";
 import { options, pattern, wholeNumber } from "./lib/options.mjs";
 
 const here = new URL(".", import.meta.url).pathname;
 const node = (...args) => ({ command: process.execPath, args, cwd: here });
-const version = (name) =>
-  JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, import.meta.url), "utf8")).version;
 
 const PEERS = {
-  "jax-js": { ...node("peers/jax.mjs", "webgpu"), version: version("@jax-js/jax") },
-  "tfjs-webgpu": { ...node("peers/tfjs.mjs", "webgpu"), version: version("@tensorflow/tfjs-backend-webgpu") },
+  "jax-js": installed("@jax-js/jax", node("peers/jax.mjs", "webgpu")),
+  "tfjs-webgpu": installed("@tensorflow/tfjs-backend-webgpu", node("peers/tfjs.mjs", "webgpu")),
 };
 const peers = Object.keys(PEERS);
 const threads = [1];

@@ -1,5 +1,5 @@
 // NanoFlux on one of its backends, eagerly, as a user writes it: `node lib/ours.mjs wasm` speaks what lib/peer.mjs says.
-// Where the time of one work goes: `node lib/ours.mjs native --profile lenet [threads]`.
+// Where the time of one work goes: `node lib/ours.mjs native --profile lenet [threads [precision]]`.
 import { assign, fromData, matmul, noGrad, profile, use, zeros } from "@nf/core";
 import { checks, values, weight } from "./data.mjs";
 import { serve } from "./peer.mjs";
@@ -68,8 +68,8 @@ const kinds = {
 };
 
 if (rest[0] === "--profile") {
-  const [, kind, threads = "1"] = rest;
-  await profiled(kind, Number(threads));
+  const [, kind, threads = "1", matmulPrecision] = rest;
+  await profiled(kind, { threads: Number(threads), ...(matmulPrecision && { matmulPrecision }) });
 } else {
   const on = (make) => async (work, threads) => {
     const precision = work.precision && { matmulPrecision: work.precision };
@@ -80,8 +80,8 @@ if (rest[0] === "--profile") {
 }
 
 /** Prints where a step's time goes. */
-async function profiled(kind, threads) {
-  const backend = await backendOf.make({ threads });
+async function profiled(kind, options) {
+  const backend = await backendOf.make(options);
   const profiler = profile(backend);
   await use(profiler);
   const { run } = await kinds[kind]({ rows: 1024, depth: 1024, columns: 1024 });
@@ -99,7 +99,7 @@ async function profiled(kind, threads) {
   const { steps, milliseconds } = await spend(3000);
   const report = profiler.report();
   console.log(
-    `${kind}, ${threads} thread(s), ${steps} steps of ${(milliseconds / steps).toFixed(3)} ms, ` +
+    `${kind}, ${JSON.stringify(options)}, ${steps} steps of ${(milliseconds / steps).toFixed(3)} ms, ` +
       `${(report.total.milliseconds / steps).toFixed(3)} ms of them in kernels, ${report.total.calls / steps} calls`,
   );
   const rows = report.programs.map((row) => ({
