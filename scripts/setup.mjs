@@ -1,7 +1,7 @@
 // Makes a fresh checkout ready: dependencies, then the build. Needs Node and npm; does nothing the second time.
 //
 // Progress goes to standard error, so that commands which set up first keep standard output to themselves.
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { cargoEnv, cargoVersion } from "./lib/cargo.mjs";
@@ -33,12 +33,20 @@ function writeStamp(change) {
   writeFileSync(stampFile, `${JSON.stringify({ ...readStamp(), ...change }, null, 2)}\n`);
 }
 
+/** Folders of the examples, which are installed and built with the packages. */
+function examples() {
+  const parent = join(root, "examples");
+  return readdirSync(parent)
+    .map((name) => join(parent, name))
+    .filter((folder) => existsSync(join(folder, "package.json")))
+    .sort();
+}
+
 function dependencyFingerprint() {
-  const manifests = [root, ...packages().map(({ folder }) => folder)].map((folder) =>
+  const manifests = [root, ...packages().map(({ folder }) => folder), ...examples()].map((folder) =>
     join(folder, "package.json"),
   );
-  const examples = filesUnder(join(root, "examples"), (path) => path.endsWith("package.json"));
-  const files = [...manifests, ...examples, join(root, "pnpm-lock.yaml"), join(root, "pnpm-workspace.yaml")];
+  const files = [...manifests, join(root, "pnpm-lock.yaml"), join(root, "pnpm-workspace.yaml")];
   return fingerprint(files.filter(existsSync), process.platform, process.arch);
 }
 
@@ -48,6 +56,12 @@ function sourceFingerprint() {
     join(root, "turbo.json"),
     ...filesUnder(join(root, "types")),
   ];
+  for (const folder of examples())
+    files.push(
+      ...filesUnder(join(folder, "src")),
+      join(folder, "package.json"),
+      join(folder, "tsconfig.json"),
+    );
   for (const { folder } of packages()) {
     for (const sources of ["src", "c", "crates", "scripts"]) files.push(...filesUnder(join(folder, sources)));
     const manifests = ["package.json", "tsconfig.json", "tsconfig.build.json", "Cargo.toml", "Cargo.lock"];
@@ -57,8 +71,9 @@ function sourceFingerprint() {
   return fingerprint(files.filter(existsSync), process.platform, process.arch, cargoVersion());
 }
 
-/** Every package's JavaScript, and the WebAssembly modules of those that ship some. */
+/** Every package's JavaScript, the WebAssembly modules of those that ship some, and what the examples run. */
 const isBuilt = () =>
+  examples().every((folder) => existsSync(join(folder, "dist"))) &&
   packages().every(({ folder, manifest }) =>
     [join("dist", "index.js"), ...manifest.files.filter((name) => name === "wasm")].every((name) =>
       existsSync(join(folder, name)),
