@@ -40,7 +40,7 @@ describe.skipIf(browser === undefined)("WebGPU in Chromium", () => {
     try {
       const card = await page.call<Scorecard>("score", {
         ...FAMILIES_IN_PAGE,
-        examples: NIGHTLY ? 50 : 1,
+        examples: Number(process.env["NF_EXAMPLES"] ?? (NIGHTLY ? 50 : 1)),
         widen: WIDEN,
       });
       expect(card.failed, formatScorecard(card)).toBe(0);
